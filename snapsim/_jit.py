@@ -1,0 +1,86 @@
+"""The one door to Numba.
+
+Numba reuses a compiled kernel as long as the file of the kernel itself is unchanged, even when a helper in another
+file was edited: it then returns old answers.  The cache therefore lives in a folder named by a hash of
+every kernel source, so that any edit starts a fresh cache.
+
+`SNAPSIM_CACHE_DIR` moves the cache; `NUMBA_DISABLE_JIT=1` runs every kernel as plain Python.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., object])
+
+_PACKAGE = Path(__file__).parent
+_KEEP_CACHES = 3
+
+
+def _kernel_sources() -> list[Path]:
+    return sorted([*_PACKAGE.rglob("*_kernels.py"), _PACKAGE / "engine" / "blocktable.py", Path(__file__)])
+
+
+def _salt() -> str:
+    digest = hashlib.sha256()
+    for part in (sys.version, numba.__version__):
+        digest.update(part.encode())
+    for source in _kernel_sources():
+        if source.exists():
+            digest.update(source.name.encode())
+            digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _cache_root() -> Path:
+    named = os.environ.get("SNAPSIM_CACHE_DIR")
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "snapsim" / "numba"
+
+
+def _cache_folder() -> Path:
+    """Return the folder for this version of the kernels; drop the ones that nobody used for longest."""
+    try:
+        root = _cache_root()
+        folder = root / _salt()
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        old = sorted((path for path in root.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+        for path in old[:-_KEEP_CACHES]:
+            shutil.rmtree(path, ignore_errors=True)
+    except (OSError, RuntimeError):  # read-only or missing home: compile into a folder of this process
+        return Path(tempfile.mkdtemp(prefix="snapsim-numba-"))
+    return folder
+
+
+if not numba.config.DISABLE_JIT:
+    numba.config.CACHE_DIR = str(_cache_folder())
+
+
+def kernel(function: F) -> F:
+    """Compile a function of arrays, NamedTuples of arrays and integers.
+
+    The compiled function releases the GIL, is cached on disk, and checks neither bounds nor overflow.
+
+    Parameters
+    ----------
+    function : callable
+        A module-level function that calls other kernels by name only: one that takes a function as an argument, or
+        closes over one, would never be found in the cache again.
+
+    Returns
+    -------
+    callable
+        The same signature, compiled on first use.
+    """
+    compiled: F = numba.njit(cache=True, nogil=True)(function)
+    return compiled
