@@ -1,0 +1,96 @@
+"""Two-dimensional range sums over the lifetime matrix.
+
+Prefix sums along both axes answer a box with four look-ups, but take n x n numbers.  Where that is too
+much, sums are kept for every `stride`-th row only, and the few rows between are read from the sorted cells.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from snapsim.engine.boxsums_kernels import BoxArrays, box_sums
+from snapsim.types import Int64Array
+
+_MEMORY_BUDGET = 256 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class BoxSums:
+    """Prefix sums of a matrix of cells.
+
+    Attributes
+    ----------
+    arrays : BoxArrays
+        What kernels take.
+    n_instants : int
+        Births are -1..n_instants, deaths 0..n_instants.
+    """
+
+    arrays: BoxArrays
+    n_instants: int
+
+    @classmethod
+    def build(
+        cls,
+        birth: npt.NDArray[np.int32],
+        death: npt.NDArray[np.int32],
+        count: Int64Array,
+        *,
+        n_instants: int,
+        memory: int = _MEMORY_BUDGET,
+    ) -> Self:
+        """Prepare range sums.
+
+        Parameters
+        ----------
+        birth, death : int32 arrays, shape (n_cells,)
+            Where the cells are; births from -1.
+        count : int64 array, shape (n_cells,)
+            What they hold.
+        n_instants : int
+            Number of instants.
+        memory : int
+            How much the prefix sums may take.  [bytes]
+
+        Returns
+        -------
+        BoxSums
+            The sums.
+        """
+        rows, columns = n_instants + 2, n_instants + 1
+        stride = 1
+        while ((rows + stride - 1) // stride + 1) * (columns + 1) * 8 > memory:
+            stride *= 2
+        order = np.lexsort((death, birth))
+        row, column, value = birth[order].astype(np.int64) + 1, death[order], count[order]
+        n_groups = (rows + stride - 1) // stride
+        flat = np.bincount(row // stride * columns + column, weights=value, minlength=n_groups * columns)
+        prefix = np.zeros((n_groups + 1, columns + 1), dtype=np.int64)
+        prefix[1:, 1:] = flat.reshape(n_groups, columns)
+        np.cumsum(prefix, axis=0, out=prefix)
+        np.cumsum(prefix, axis=1, out=prefix)
+        running = np.concatenate((np.zeros(1, np.int64), np.cumsum(value, dtype=np.int64)))
+        start = np.searchsorted(row, np.arange(rows + 1)).astype(np.int64)
+        return cls(BoxArrays(prefix, start, column.astype(np.int32), running, np.array([stride])), n_instants)
+
+    def query(self, b0: npt.ArrayLike, b1: npt.ArrayLike, d0: npt.ArrayLike, d1: npt.ArrayLike) -> Int64Array:
+        """Sum the cells with b0 < birth <= b1 and d0 < death <= d1.
+
+        Parameters
+        ----------
+        b0, b1, d0, d1 : int64 arrays, broadcast against each other
+            Bounds; births from -2 (open) to n_instants, deaths from -1 (open) to n_instants.
+
+        Returns
+        -------
+        int64 array
+            One sum a box; 0 where the box is empty.
+        """
+        bounds = np.broadcast_arrays(*(np.asarray(bound, dtype=np.int64) for bound in (b0, b1, d0, d1)))
+        shape = bounds[0].shape
+        n = self.n_instants
+        low, high = (np.clip(bound.ravel(), -2, n) + 2 for bound in bounds[:2])
+        early, late = (np.clip(bound.ravel(), -1, n) + 1 for bound in bounds[2:])
+        return box_sums(self.arrays, low, high, early, late).reshape(shape)

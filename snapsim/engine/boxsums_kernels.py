@@ -1,0 +1,96 @@
+"""Kernels of the two-dimensional range sums."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from snapsim._jit import kernel
+
+
+class BoxArrays(NamedTuple):
+    """Prefix sums and sorted cells.
+
+    Attributes
+    ----------
+    prefix : int64 array, shape (n_groups + 1, n_columns + 1)
+        prefix[g, c] = sum of the cells in rows < g * stride and columns < c.
+    start : int64 array, shape (n_rows + 1,)
+        First cell of each row.
+    column : int32 array, shape (n_cells,)
+        Columns of the cells, increasing inside a row.
+    running : int64 array, shape (n_cells + 1,)
+        Running sum of the cells.
+    stride : int64 array, shape (1,)
+        Rows a group.
+    """
+
+    prefix: npt.NDArray[np.int64]
+    start: npt.NDArray[np.int64]
+    column: npt.NDArray[np.int32]
+    running: npt.NDArray[np.int64]
+    stride: npt.NDArray[np.int64]
+
+
+@kernel
+def _first_at_least(column, low, high, bound):
+    """Return the first position in [low, high) whose column is at least `bound`."""
+    while low < high:
+        middle = (low + high) // 2
+        if column[middle] < bound:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@kernel
+def _row_sums(start, column, running, low, high, early, late):
+    total = 0
+    for row in range(low, high):
+        first = _first_at_least(column, start[row], start[row + 1], early)
+        last = _first_at_least(column, first, start[row + 1], late)
+        total += running[last] - running[first]
+    return total
+
+
+@kernel
+def box_sum(prefix, start, column, running, stride, low, high, early, late):
+    """Sum the cells in rows [low, high) and columns [early, late)."""
+    if low >= high or early >= late:
+        return 0
+    group_low = (low + stride - 1) // stride
+    group_high = high // stride
+    if group_low > group_high:
+        return _row_sums(start, column, running, low, high, early, late)
+    total = prefix[group_high, late] - prefix[group_low, late] - prefix[group_high, early] + prefix[group_low, early]
+    if stride > 1:
+        total += _row_sums(start, column, running, low, group_low * stride, early, late)
+        total += _row_sums(start, column, running, group_high * stride, high, early, late)
+    return total
+
+
+@kernel
+def box_sums(arrays, low, high, early, late):
+    """Sum the cells in many boxes.
+
+    Parameters
+    ----------
+    arrays : BoxArrays
+        The prefix sums.
+    low, high : int64 arrays, shape (n_boxes,)
+        Rows, half-open.
+    early, late : int64 arrays, shape (n_boxes,)
+        Columns, half-open.
+
+    Returns
+    -------
+    int64 array, shape (n_boxes,)
+        The sums.
+    """
+    prefix, start, column, running = arrays.prefix, arrays.start, arrays.column, arrays.running
+    stride = arrays.stride[0]
+    sums = np.zeros(low.shape[0], dtype=np.int64)
+    for i in range(low.shape[0]):
+        sums[i] = box_sum(prefix, start, column, running, stride, low[i], high[i], early[i], late[i])
+    return sums
