@@ -1,0 +1,73 @@
+"""Fixtures and settings that every test shares."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Which Debian package brings a program that tests call.
+PROGRAMS = {
+    "qemu-img": "qemu-utils",
+    "qemu-io": "qemu-utils",
+}
+
+# Without the compiler an example takes some ten times longer.
+EXAMPLES = 200 if os.environ.get("NUMBA_DISABLE_JIT", "0") == "1" else 1000
+
+settings.register_profile("dev", max_examples=100, deadline=None)
+settings.register_profile("ci", max_examples=EXAMPLES, deadline=None, derandomize=True)
+settings.register_profile("slow", max_examples=10 * EXAMPLES, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+def skip_or_fail(reason):
+    """Skip with a reason; where nothing may be skipped (continuous integration), fail with it."""
+    if os.environ.get("SNAPSIM_SKIP_NOTHING"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def require_program(name):
+    """Return the path of a program, or skip the test and say which package has it."""
+    path = shutil.which(name)
+    if path is None:
+        package = PROGRAMS.get(name, name)
+        skip_or_fail(f"the program {name} is missing: install the package {package} (make test does)")
+    return path
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "public_traces" in getattr(item, "fixturenames", ()):
+            item.add_marker("public_traces")
+
+
+def pytest_runtest_setup(item):
+    for marker in item.iter_markers("needs_program"):
+        for name in marker.args:
+            require_program(name)
+
+
+@pytest.fixture(scope="session")
+def public_traces():
+    """Give the folder with the public traces, which are too large to be part of the repository."""
+    folder = os.environ.get("SNAPSIM_PUBLIC_TRACES")
+    if not folder:
+        pytest.skip("SNAPSIM_PUBLIC_TRACES is not set: it names the folder with the public traces")
+    if not Path(folder).is_dir():
+        pytest.fail(f"SNAPSIM_PUBLIC_TRACES names {folder}, which is not a folder", pytrace=False)
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def qemu_img():
+    """Give the path of qemu-img."""
+    return require_program("qemu-img")
+
+
+@pytest.fixture(scope="session")
+def qemu_io():
+    """Give the path of qemu-io."""
+    return require_program("qemu-io")
