@@ -13,7 +13,7 @@ NOJIT_INCLUDE = snapsim/engine/*,snapsim/policy/*,snapsim/mechanisms/*,snapsim/p
 
 PYTEST   = $(PYTHON) -m pytest
 SANITIZE = tests/notebooks/sanitize.cfg
-NBVAL    = $(PYTEST) -p no:doctest --nbval $(if $(wildcard $(SANITIZE)),--nbval-sanitize-with $(SANITIZE))
+NBVAL    = $(PYTEST) --nbval $(if $(wildcard $(SANITIZE)),--nbval-sanitize-with $(SANITIZE))
 
 # ---------------------------------------------------------------------------------------------- for users
 
@@ -96,11 +96,11 @@ distclean: clean  ## as clean, and the virtual environment too
 system-packages:
 	@tools/install-system-packages.sh
 
-$(PYTHON):
+$(VENV)/bin/pip:
 	@tools/make-venv.sh $(VENV)
 
 # A stamp each: without extras for users, then what developers and benchmarks add to it.
-$(VENV)/.core: pyproject.toml constraints.txt | $(PYTHON)
+$(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 

@@ -1,16 +1,16 @@
 """See that every public docstring says everything: parameters, what is returned or yielded, what is raised.
 
-ruff checks that a docstring is there and `numpydoc lint` checks its form.  Neither sees whether it is complete in
-the sense of this project:
+ruff checks that a docstring is there and `numpydoc lint` checks its form.  Neither sees whether it is
+complete in the sense of this project:
 
 * every parameter is documented, and none that does not exist;
-* a function that returns or yields something has the section for it, unless it takes no parameters and its
-  one line says it all;
+* a function that returns or yields something has the section for it, unless it takes no parameters and
+  its one line says it all;
 * every exception that the function raises by name has an entry under "Raises".
 
 Left out: private names, properties, magic methods, functions inside functions, and the sections of
-kernels (`*_kernels.py`), which are documented by the API function that calls them; but what they do document
-has to be right.  A method that fulfils a protocol may say ``See `Protocol.method`.`` instead.
+kernels (`*_kernels.py`), which are documented by the API function that calls them; but what they do
+document has to be right.  A method that fulfils a protocol may say ``See `Protocol.method`.`` instead.
 
 Usage: ``python tools/check_docstrings.py [FOLDER ...]`` (default: snapsim)
 """

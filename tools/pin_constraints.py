@@ -8,7 +8,6 @@ Usage: ``python tools/pin_constraints.py`` (or ``make constraints``)
 """
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -43,8 +42,10 @@ def main() -> None:
     lines = [f"{name}=={version}\n" for name, version in sorted(pins.items())]
     target = ROOT / "constraints.txt"
     fresh = target.with_suffix(".tmp")
-    fresh.write_text(HEADER.format(python=f"{sys.version_info.major}.{sys.version_info.minor}") + "".join(lines))
-    os.replace(fresh, target)
+    fresh.write_text(
+        HEADER.format(python=f"{sys.version_info.major}.{sys.version_info.minor}") + "".join(lines)
+    )
+    fresh.replace(target)
     print(f"{target.name}: {len(lines)} packages")
 
 
