@@ -10,12 +10,14 @@ Source: nbdkit-log-filter(1).  The stamps are the recording machine's wall clock
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import pandas as pd
 
-from snapsim.traces.readers.base import Raw, ReadLog, Source
+from snapsim.errors import UsageError
+from snapsim.traces.readers.base import Options, Raw, Reader, ReadLog, scaled
 from snapsim.traces.readers.tokens import (
     BoolArray,
     Tokens,
@@ -23,10 +25,10 @@ from snapsim.traces.readers.tokens import (
     accept,
     integers,
     tokenise,
-    whole_lines,
     word,
     word_in,
 )
+from snapsim.traces.source import Source
 from snapsim.types import DISCARD, FLUSH, READ, WRITE, WRITE_ZEROES, Int64Array, UInt8Array
 from snapsim.units import HOUR, SECOND
 
@@ -39,6 +41,13 @@ _WAITING, _UNANSWERED, _ANSWERED, _REFUSED = range(4)
 # how many requests may wait for the answer of an older one before that one counts as never answered
 _PATIENCE = 1 << 20
 _MAX_CONNECTION, _MAX_ID = 1 << 22, 1 << 40
+
+
+_FIRST_LINE = re.compile(
+    rb"\s*\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ (connection=\d+ )?(\.\.\.)?("
+    + b"|".join((*_OPS, *_OTHER))
+    + rb")\b"
+)
 
 
 class _Requests(NamedTuple):
@@ -67,46 +76,28 @@ class _Answers(NamedTuple):
     failed: BoolArray
 
 
-class NbdkitLog:
+class NbdkitLog(Reader):
     """Reader of nbdkit's log filter."""
 
     name = "nbdkit"
-    title = "nbdkit log filter (every request to a virtual machine's disk)"
-    extensions = (".log", ".nbdkit")
-    binary = False
-
-    _START = re.compile(
-        rb"\s*\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ "
-        rb"(connection=\d+ )?(\.\.\.)?(Ready|Fork|Preconnect|ListExports|Connect|Disconnect|Extents|Cache|"
-        rb"Read|Write|Trim|Zero|Flush)\b"
-    )
+    title = "nbdkit log filter: every request to a virtual machine's disk"
+    extensions = (".log",)
+    options: ClassVar[Mapping[str, str]] = {
+        "timezone": "time zone of the machine that wrote the log, whose wall clock it shows (UTC unless said)"
+    }
 
     def sniff(self, head: bytes, name: str) -> bool:
         """Tell whether the first line is one of the log filter's."""
         del name
-        return self._START.match(head) is not None
+        return _FIRST_LINE.match(head) is not None
 
-    def read(self, source: Source, log: ReadLog, options: Mapping[str, str]) -> Iterator[Raw]:
-        """Read a log.
-
-        Parameters
-        ----------
-        source : Source
-            The log.
-        log : ReadLog
-            Takes what was skipped and dropped.
-        options : Mapping
-            `timezone`: of the machine that wrote the log; "UTC" unless said.
-
-        Yields
-        ------
-        Raw
-            Requests in the order in which they were sent, timed from their call (absolute, UTC), with their latency.
-        """
+    def read(self, source: Source, log: ReadLog, options: Options) -> Iterator[Raw]:
+        """Yield the requests in the order in which they were sent, timed from their call, with their latency."""
         clock = _WallClock(options.get("timezone", "UTC"))
         log.set_option("timezone", clock.timezone)
+        log.set_start(0)
         waiting, sizes, orphans, unanswered = _NOTHING, set[int](), 0, 0
-        for first_line, block in whole_lines(source.chunks()):
+        for first_line, block in source.chunks():
             requests, answers, capacities = _parse(tokenise(block, first_line=first_line), clock, log)
             sizes |= capacities
             waiting, lost = _match(waiting.then(requests), answers)
@@ -115,20 +106,21 @@ class NbdkitLog:
             ready = int(open_rows[0]) if len(open_rows) else len(waiting.state)
             ready = max(ready, len(waiting.state) - _PATIENCE)
             unanswered += int((waiting.state[:ready] < _ANSWERED).sum())
-            yield _finish(waiting.rows(slice(ready)), log)
+            yield _finish(waiting.rows(slice(ready)), log, options)
             waiting = waiting.rows(slice(ready, None))
         unanswered += int((waiting.state < _ANSWERED).sum())
-        yield _finish(waiting, log)
+        yield _finish(waiting, log, options)
         log.skip(orphans, "answer without its call")
         if unanswered:
-            log.note(f"{unanswered} requests were never answered (the recording was cut off): kept, without latency")
+            log.note(
+                f"{unanswered} requests were never answered (the recording was cut off): kept, without latency"
+            )
         if sizes:
             log.set_capacity("", max(sizes))
         if len(sizes) > 1:
             log.note(f"the connections saw disks of {len(sizes)} sizes; the largest is taken as the capacity")
 
 
-READER = NbdkitLog()
 _NOTHING = _Requests(*(np.zeros(0, dtype) for dtype in ("i8", "i8", "u1", "i8", "i8", "i8", "i8", "u1")))
 
 
@@ -136,6 +128,11 @@ class _WallClock:
     """Local wall-clock times to UTC; remembers whether the clock has already been put back."""
 
     def __init__(self, timezone: str) -> None:
+        try:
+            ZoneInfo(timezone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            msg = f'{timezone!r} is not a time zone: name one as in "UTC" or "Europe/Berlin"'
+            raise UsageError(msg) from error
         self.timezone = timezone
         self._latest = np.iinfo(np.int64).min
         self._put_back = False
@@ -155,11 +152,21 @@ class _WallClock:
 def _stamps(lines: Tokens) -> tuple[Int64Array, BoolArray]:
     """Read ``YYYY-MM-DD HH:MM:SS.ffffff``: nanoseconds since 1970 on the wall clock, and which could be read."""
     (date, date_end), (time, time_end) = lines.field(0), lines.field(1)
-    layout = ((date, 0, 4), (date, 5, 7), (date, 8, 10), (time, 0, 2), (time, 3, 5), (time, 6, 8), (time, 9, 15))
+    layout = (
+        (date, 0, 4),
+        (date, 5, 7),
+        (date, 8, 10),
+        (time, 0, 2),
+        (time, 3, 5),
+        (time, 6, 8),
+        (time, 9, 15),
+    )
     good = (date_end - date == len("2026-11-22")) & (time_end - time == len("12:19:16.329142"))
     values = []
     for start, begin, end in layout:
-        value, readable = integers(lines.data, np.where(good, start + begin, 0), np.where(good, start + end, 0))
+        value, readable = integers(
+            lines.data, np.where(good, start + begin, 0), np.where(good, start + end, 0)
+        )
         values.append(value)
         good = good & readable
     year, month, day, hour, minute, second, micro = values
@@ -191,7 +198,9 @@ def _parse(lines: Tokens, clock: _WallClock, log: ReadLog) -> tuple[_Requests, _
     for name in _OTHER:
         log.skip(int((good & (action == word(name)) & ~answer).sum()), name.decode())
     connects = np.flatnonzero(good & (action == word(b"Connect")))
-    sizes = {int(size, 16) for row in connects for size in re.findall(r" size=(0x[0-9a-f]+)", lines.text(row))}
+    sizes = {
+        int(size, 16) for row in connects for size in re.findall(r" size=(0x[0-9a-f]+)", lines.text(row))
+    }
     keep = good & request
     lines, answer, action = lines.rows(keep), answer[keep], action[keep]
     time_ns = clock.to_utc(local[keep])
@@ -211,7 +220,13 @@ def _calls(
     lines: Tokens, call: BoolArray, action: WordArray, time_ns: Int64Array, key: Int64Array, identified: BoolArray,
     log: ReadLog,
 ) -> _Requests:  # fmt: skip
-    lines, action, time_ns, key, identified = lines.rows(call), action[call], time_ns[call], key[call], identified[call]
+    lines, action, time_ns, key, identified = (
+        lines.rows(call),
+        action[call],
+        time_ns[call],
+        key[call],
+        identified[call],
+    )
     op = np.zeros(len(action), np.uint8)
     for name, code in _OPS.items():
         op[action == word(name)] = code
@@ -233,13 +248,21 @@ def _calls(
 
 
 def _answers(
-    lines: Tokens, answer: BoolArray, time_ns: Int64Array, key: Int64Array, identified: BoolArray, log: ReadLog
+    lines: Tokens,
+    answer: BoolArray,
+    time_ns: Int64Array,
+    key: Int64Array,
+    identified: BoolArray,
+    log: ReadLog,
 ) -> _Answers:
     lines, identified = lines.rows(answer), identified[answer]
     returned = lines.word(5) == word(b"return=0")
     failed = (lines.word(5) == word(b"return=-")) & (lines.word(5, skip=len("return=")) == _FAILED)
     good = accept(
-        log, lines, ("id", identified, "not a number"), ("return", returned | failed, "neither return=0 nor return=-1")
+        log,
+        lines,
+        ("id", identified, "not a number"),
+        ("return", returned | failed, "neither return=0 nor return=-1"),
     )
     return _Answers(time_ns[answer][good], lines.line[good], key[answer][good], failed[good])
 
@@ -265,8 +288,12 @@ def _match(requests: _Requests, answers: _Answers) -> tuple[_Requests, int]:
     return requests, len(answers.key) - len(hit)
 
 
-def _finish(requests: _Requests, log: ReadLog) -> Raw:
+def _finish(requests: _Requests, log: ReadLog, options: Options) -> Raw:
     failed = requests.state == _REFUSED
     log.skip(int(failed.sum()), "failed")
     time_ns, line, op, offset, length, _, latency_ns, _ = requests.rows(~failed)
-    return Raw(time_ns, op, offset, length, line, None, latency_ns, None)
+    offset, length = scaled(offset, options.units.address), scaled(length, options.units.length)
+    return Raw(time_ns, op, offset, length, line, latency_ns=latency_ns)
+
+
+READERS = (NbdkitLog(),)

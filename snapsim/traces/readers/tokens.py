@@ -5,7 +5,7 @@ read for all lines at once; a field that cannot be read is a False in a mask, ne
 damaged line costs nothing to the others.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -136,34 +136,6 @@ def tokenise(block: bytes, *, first_line: int = 1, separators: bytes = b"") -> T
     first = np.concatenate(([0], bounds[:-1])) if len(ends) else np.zeros(0, np.int64)
     line = np.arange(first_line, first_line + len(ends), dtype=np.int64)
     return Tokens(data, start, stop, first, bounds - first, line)
-
-
-def whole_lines(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Cut chunks at line ends.
-
-    Parameters
-    ----------
-    chunks : iterable of bytes
-        The file's bytes, cut anywhere.
-
-    Yields
-    ------
-    first_line : int
-        Number of the block's first line, from 1.
-    block : bytes
-        Whole lines; only the file's last line may lack its newline.
-    """
-    line, rest = 1, b""
-    for chunk in chunks:
-        cut = chunk.rfind(b"\n") + 1
-        if cut == 0:
-            rest += chunk
-            continue
-        block, rest = rest + chunk[:cut], chunk[cut:]
-        yield line, block
-        line += block.count(b"\n")
-    if rest:
-        yield line, rest
 
 
 def integers(
