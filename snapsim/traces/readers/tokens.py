@@ -5,19 +5,21 @@ read for all lines at once; a field that cannot be read is a False in a mask, ne
 damaged line costs nothing to the others.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from snapsim.traces.readers.base import ReadLog
+from snapsim.traces.readers.base import MAX_EXAMPLES, ReadLog
+from snapsim.traces.source import Source
 from snapsim.types import Int64Array, UInt8Array
+from snapsim.units import SECOND
 
 BoolArray = npt.NDArray[np.bool_]
 WordArray = npt.NDArray[np.uint64]
 
-_NEWLINE, _SPACE = 10, 32
+_NEWLINE, _SPACE, _POINT = 10, 32, 46
 _WORD = 8
 _BAD_DIGIT = 255
 # every value of up to 18 decimal digits fits into int64; of the longer ones no field of a disk trace is sane
@@ -26,6 +28,8 @@ _MAX_DIGITS = {10: 18, 16: 15}
 _PADDING = 32
 # how much of a damaged line a report quotes
 _EXCERPT = 80
+_BLOCK = 1 << 21
+_LONGEST_SECONDS = 2**63 // SECOND - 1
 
 _DIGIT = np.full(256, _BAD_DIGIT, np.uint8)
 _DIGIT[np.frombuffer(b"0123456789", np.uint8)] = np.arange(10)
@@ -41,9 +45,11 @@ class Tokens(NamedTuple):
         The block's bytes, zero-padded.
     start, stop : int64 array, shape (n_tokens,)
         Each token's bytes are ``data[start:stop]``.
+    begin, end : int64 array, shape (n_lines,)
+        Each line's bytes are ``data[begin:end]``, without the newline.
     first : int64 array, shape (n_lines,)
         Index of each line's first token.
-    count : int64 array, shape (n_lines,)
+    counts : int64 array, shape (n_lines,)
         Number of tokens in each line.
     line : int64 array, shape (n_lines,)
         Line numbers in the file, from 1.
@@ -52,13 +58,16 @@ class Tokens(NamedTuple):
     data: UInt8Array
     start: Int64Array
     stop: Int64Array
+    begin: Int64Array
+    end: Int64Array
     first: Int64Array
-    count: Int64Array
+    counts: Int64Array
     line: Int64Array
 
     def rows(self, keep: BoolArray) -> "Tokens":
         """Only some of the lines (the tokens stay)."""
-        return self._replace(first=self.first[keep], count=self.count[keep], line=self.line[keep])
+        lines = {name: getattr(self, name)[keep] for name in ("begin", "end", "first", "counts", "line")}
+        return self._replace(**lines)
 
     def field(self, position: int, *, skip: int | Int64Array = 0) -> tuple[Int64Array, Int64Array]:
         """Where a field of every line starts and stops.
@@ -79,8 +88,8 @@ class Tokens(NamedTuple):
         if len(self.start) == 0:
             empty = np.zeros(len(self.first), np.int64)
             return empty, empty
-        present = self.count >= (position + 1 if position >= 0 else -position)
-        token = np.where(present, self.first + position + (self.count if position < 0 else 0), 0)
+        present = self.counts >= (position + 1 if position >= 0 else -position)
+        token = np.where(present, self.first + position + (self.counts if position < 0 else 0), 0)
         stop = np.where(present, self.stop[token], 0)
         return np.minimum(np.where(present, self.start[token], 0) + skip, stop), stop
 
@@ -92,15 +101,22 @@ class Tokens(NamedTuple):
         """Read a hexadecimal field of every line: the values, and where they could be read."""
         return integers(self.data, *self.field(position, skip=skip), base=16)
 
+    def seconds(self, position: int) -> tuple[Int64Array, BoolArray]:
+        """Read a field of decimal seconds of every line: nanoseconds, and where they could be read."""
+        return seconds(self.data, *self.field(position))
+
     def word(self, position: int, *, skip: int | Int64Array = 0) -> WordArray:
         """Return the first eight bytes of a field of every line, to compare with `word`."""
         return words(self.data, *self.field(position, skip=skip))
 
+    def holds(self, byte: int) -> BoolArray:
+        """Tell which lines hold a byte."""
+        places = np.flatnonzero(self.data == byte)
+        return np.searchsorted(places, self.begin) < np.searchsorted(places, self.end)
+
     def text(self, row: int) -> str:
-        """One line as text, its tokens joined by single spaces."""
-        tokens = slice(self.first[row], self.first[row] + self.count[row])
-        pairs = zip(self.start[tokens], self.stop[tokens], strict=True)
-        return b" ".join(self.data[start:stop].tobytes() for start, stop in pairs).decode("latin-1")
+        """One line as text, without its line end."""
+        return self.data[self.begin[row] : self.end[row]].tobytes().decode("utf-8", "replace").rstrip("\r")
 
 
 def tokenise(block: bytes, *, first_line: int = 1, separators: bytes = b"") -> Tokens:
@@ -135,7 +151,17 @@ def tokenise(block: bytes, *, first_line: int = 1, separators: bytes = b"") -> T
     bounds = np.searchsorted(start, ends)
     first = np.concatenate(([0], bounds[:-1])) if len(ends) else np.zeros(0, np.int64)
     line = np.arange(first_line, first_line + len(ends), dtype=np.int64)
-    return Tokens(data, start, stop, first, bounds - first, line)
+    begin = np.concatenate(([0], ends[:-1] + 1)) if len(ends) else np.zeros(0, np.int64)
+    return Tokens(data, start, stop, begin, ends, first, bounds - first, line)
+
+
+def blocks(source: Source, log: ReadLog, *, separators: bytes = b"") -> Iterator[Tokens]:
+    """Yield the lines of a text file, blank ones left out, in blocks that fit into the processor's cache."""
+    for first_line, block in source.chunks(_BLOCK):
+        lines = tokenise(block, first_line=first_line, separators=separators)
+        inked = lines.counts > 0
+        log.skip(int((~inked).sum()), "blank line")
+        yield lines if inked.all() else lines.rows(inked)
 
 
 def integers(
@@ -169,6 +195,36 @@ def integers(
         readable &= ~here | (digit < base)
         values = np.where(here, values * base + digit, values)
     return np.where(readable, values, 0), readable
+
+
+def seconds(data: UInt8Array, start: Int64Array, stop: Int64Array) -> tuple[Int64Array, BoolArray]:
+    """Read decimal seconds such as ``12.000011950`` exactly.
+
+    Parameters
+    ----------
+    data : uint8 array
+        Bytes.
+    start, stop : int64 array, shape (n,)
+        Where each number lies.
+
+    Returns
+    -------
+    nanoseconds : int64 array, shape (n,)
+        The times; digits after the ninth decimal are cut off.  [ns]
+    readable : bool array, shape (n,)
+        False where the field is no decimal number or is too large for int64.
+    """
+    point = stop.copy()
+    for position in range(int((stop - start).max(initial=0)) - 1, -1, -1):
+        here = start + position
+        point = np.where((here < stop) & (data[np.minimum(here, len(data) - 1)] == _POINT), here, point)
+    whole, readable = integers(data, start, point)
+    fraction_end = np.minimum(stop, point + 1 + 9)
+    fraction, exact = integers(data, np.minimum(point + 1, stop), fraction_end)
+    digits = np.clip(fraction_end - point - 1, 0, 9)
+    readable &= (exact | (digits == 0)) & (whole <= _LONGEST_SECONDS)
+    nanoseconds = whole * SECOND + fraction * 10 ** (9 - digits)
+    return np.where(readable, nanoseconds, 0), readable
 
 
 def words(data: UInt8Array, start: Int64Array, stop: Int64Array) -> WordArray:
@@ -210,7 +266,9 @@ def accept(log: ReadLog, lines: Tokens, *checks: tuple[str, BoolArray, str]) -> 
     """
     good = np.ones(len(lines.line), np.bool_)
     for field, passed, reason in checks:
-        for row in np.flatnonzero(good & ~passed):
+        bad = np.flatnonzero(good & ~passed)
+        for row in bad[:MAX_EXAMPLES].tolist():
             log.drop(int(lines.line[row]), field, f"{reason}: {lines.text(row)[:_EXCERPT]!r}")
+        log.drop_rows(lines.line[bad[MAX_EXAMPLES:]], field, reason)
         good &= passed
     return good
