@@ -5,6 +5,7 @@ set -eu
 list=$(dirname "$0")/system-packages.txt
 
 missing=
+# shellcheck disable=SC2013  # one word a package
 for package in $(sed 's/#.*//' "$list"); do
     if ! dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed'; then
         missing="$missing $package"

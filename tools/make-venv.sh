@@ -14,7 +14,7 @@ for name in python3.13 python3.12 python3.11 python3; do
 done
 
 if [ -z "$python" ]; then
-    echo "snapsim needs Python 3.11 or newer, and none was found. Install the package python3 (Debian 12, Ubuntu 24.04 or newer)." >&2
+    echo "snapsim needs Python 3.11 or newer, and none was found. Install the packages python3 and python3-venv (Debian 12, Ubuntu 24.04 or newer)." >&2
     exit 2
 fi
 
