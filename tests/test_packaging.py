@@ -105,6 +105,13 @@ def test_the_command_is_installed():
     assert callable(command.load())
 
 
+def test_every_kernel_module_has_its_exception_from_typing():
+    overrides = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["overrides"]
+    (listed,) = (entry["module"] for entry in overrides if "disallow_untyped_defs" in entry)
+    modules = (path.relative_to(ROOT).with_suffix("") for path in (ROOT / "snapsim").rglob("*_kernels.py"))
+    assert sorted(listed) == sorted(".".join(module.parts) for module in modules)
+
+
 def test_every_verb_is_documented():
     """`make` lists a verb by its `##` comment; CONTRIBUTING explains the same verbs."""
     verbs = set(re.findall(r"^\.PHONY: ([a-z-]+)$", MAKEFILE, re.MULTILINE)) - {"system-packages"}
