@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from snapsim.errors import TraceError
 from snapsim.traces.compression import DECOMPRESSION_ERRORS, compression, decompressed, decompression_error, plain_name
 
@@ -95,7 +97,7 @@ class Source:
                 rest = text[end:]
                 if end:
                     yield first, text[:end]
-                    first += text.count(b"\n", 0, end)
+                    first += count_lines(memoryview(text)[:end])
         if rest:
             yield first, rest
 
@@ -105,6 +107,11 @@ class Source:
             text = chunk.decode("utf-8", "replace")
             for number, line in enumerate(text.removesuffix("\n").split("\n"), start=first):
                 yield number, line.removesuffix("\r")
+
+
+def count_lines(text: bytes | memoryview) -> int:
+    """Return the number of line ends (numpy counts short lines several times faster than bytes.count does)."""
+    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n")))
 
 
 class Stream:
