@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from snapsim.engine.blocktable_kernels import LEAF_BITS, LEAF_SLOTS, UNIFORM, TableArrays
+from snapsim.engine.blocktable_kernels import LEAF_BITS, LEAF_SLOTS, UNIFORM, WORD_BYTES, TableArrays
 from snapsim.errors import CapacityError
 
 __all__ = ["LEAF_SLOTS", "BlockTable", "TableArrays", "TableMemory"]
@@ -59,13 +59,13 @@ class BlockTable:
         self.dtype = np.dtype(np.uint16 if max_code <= np.iinfo(np.uint16).max else np.uint32)
         n_leaves = (n_blocks + LEAF_SLOTS - 1) >> LEAF_BITS
         self._directory: npt.NDArray[np.int32] = np.full(max(n_leaves, 1), UNIFORM, dtype=np.int32)
-        self._leaves: npt.NDArray[np.unsignedinteger] = np.empty(0, dtype=self.dtype)
+        self._words: npt.NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
         self._used: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
 
     @property
     def arrays(self) -> TableArrays:
         """The arrays that kernels work on; ask again after `reserve`."""
-        return TableArrays(self._directory, self._leaves, self._used)
+        return TableArrays(self._directory, self._words.view(self.dtype), self._words, self._used)
 
     def reserve(self, free_leaves: int) -> None:
         """Make room for leaves.
@@ -75,12 +75,13 @@ class BlockTable:
         free_leaves : int
             Leaves that must be free afterwards.
         """
-        have = len(self._leaves) >> LEAF_BITS
+        leaf_words = LEAF_SLOTS * self.dtype.itemsize // WORD_BYTES
+        have = len(self._words) // leaf_words
         need = int(self._used[0]) + free_leaves
         if need > have:
             grown = max(need, have + max(have // _GROWTH, 16))
             grown = max(need, min(grown, len(self._directory)))
-            self._leaves.resize(grown << LEAF_BITS, refcheck=False)
+            self._words.resize(grown * leaf_words, refcheck=False)
 
     @property
     def memory(self) -> TableMemory:

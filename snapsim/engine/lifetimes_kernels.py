@@ -11,7 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from snapsim._jit import kernel
-from snapsim.engine.blocktable_kernels import LEAF_BITS, free_leaves, overwrite, replace, tally_codes
+from snapsim.engine.blocktable_kernels import (
+    LEAF_BITS,
+    SLOT_MASK,
+    UNIFORM,
+    exchange_run,
+    exchange_slots,
+    free_leaves,
+    overwrite,
+    replace,
+    tally_codes,
+    tally_run,
+    tally_slots,
+)
 
 UNTOUCHED = 0  # no request has changed the block yet: what that means is decided by the caller
 INITIAL = 1  # existed before the trace
@@ -26,6 +38,10 @@ EPOCH, DEATH_CELLS, READ_CELLS, INITIAL_BLOCKS, LEAVES_WANTED = 0, 1, 2, 3, 4
 CURSOR_SIZE = 5
 
 _READ, _WRITE, _DISCARD, _WRITE_ZEROES = 0, 1, 2, 3
+_NEVER = np.iinfo(np.int64).max
+_AHEAD = 64  # requests whose slots are fetched from memory together
+_CACHED_LEAVES = 64  # a table of this many leaves (512 KiB) stays in the second-level cache
+_RUN = 8  # blocks of a request from which on it pays to look for a run of equal codes
 
 
 class Rules(NamedTuple):
@@ -64,8 +80,8 @@ class CountState(NamedTuple):
     ----------
     boundaries : int64 array, shape (n_instants,)
         Instants, relative to the trace's start.  [ns]
-    deaths, reads : int64 array, shape (n_instants + 1 + FIRST_BIRTH,)
-        Versions killed and blocks read in the current epoch, by code.
+    tallies : int64 array, shape (2, n_instants + 1 + FIRST_BIRTH)
+        Blocks read (row 0) and versions killed (row 1) in the current epoch, by code.
     births : int64 array, shape (n_instants + 1,)
         Versions born per epoch.
     death_code, death_epoch : int32 arrays; death_count : int64 array
@@ -77,8 +93,7 @@ class CountState(NamedTuple):
     """
 
     boundaries: npt.NDArray[np.int64]
-    deaths: npt.NDArray[np.int64]
-    reads: npt.NDArray[np.int64]
+    tallies: npt.NDArray[np.int64]
     births: npt.NDArray[np.int64]
     death_code: npt.NDArray[np.int32]
     death_epoch: npt.NDArray[np.int32]
@@ -89,7 +104,7 @@ class CountState(NamedTuple):
     cursor: npt.NDArray[np.int64]
 
 
-@kernel
+@kernel(allocates=False)
 def _flush(column, highest, epoch, codes, epochs, counts, n_cells):
     """Append the non-zero cells of a column, clear it, return the number of cells."""
     for code in range(highest + 1):
@@ -103,22 +118,46 @@ def _flush(column, highest, epoch, codes, epochs, counts, n_cells):
     return n_cells
 
 
-@kernel
+@kernel(allocates=False)
 def flush_epoch(state):
     """Finish the current epoch: its column becomes cells.  There must be room for one more column."""
     cursor = state.cursor
     epoch = cursor[EPOCH]
     highest = epoch + FIRST_BIRTH
     cursor[DEATH_CELLS] = _flush(
-        state.deaths, highest, epoch, state.death_code, state.death_epoch, state.death_count, cursor[DEATH_CELLS]
+        state.tallies[1], highest, epoch, state.death_code, state.death_epoch, state.death_count, cursor[DEATH_CELLS]
     )
     cursor[READ_CELLS] = _flush(
-        state.reads, highest, epoch, state.read_code, state.read_epoch, state.read_count, cursor[READ_CELLS]
+        state.tallies[0], highest, epoch, state.read_code, state.read_epoch, state.read_count, cursor[READ_CELLS]
     )
 
 
-@kernel
-def mark_initial(offset, length, rules, directory, leaves, used):
+@kernel(allocates=False)
+def _pass_time(now, state, cells_room):
+    """Finish every epoch that ends at or before `now`; return False when the cell lists must grow first."""
+    boundaries, cursor = state.boundaries, state.cursor
+    while cursor[EPOCH] < boundaries.shape[0] and now >= boundaries[cursor[EPOCH]]:
+        if max(cursor[DEATH_CELLS], cursor[READ_CELLS]) + state.tallies.shape[1] > cells_room:
+            return False
+        flush_epoch(state)
+        cursor[EPOCH] += 1
+    return True
+
+
+@kernel(allocates=False)
+def _warm(offset, begin, stop, shift, directory, leaves):
+    """Load the first slot of each of the next requests, so that their cache misses overlap; the result means nothing."""
+    seen = 0
+    for position in range(np.uint64(begin), np.uint64(stop)):
+        block = offset[np.uint64(position)] >> shift
+        entry = directory[np.uint64(block >> LEAF_BITS)]
+        if entry > UNIFORM:
+            seen |= leaves[np.uint64((entry << LEAF_BITS) + (block & SLOT_MASK))]
+    return seen
+
+
+@kernel(allocates=False)
+def mark_initial(offset, length, rules, directory, leaves, words, used):
     """Mark the blocks that extents overlap as existing before the trace; return (extents done, blocks marked).
 
     Stops early when the table must grow first.
@@ -134,8 +173,8 @@ def mark_initial(offset, length, rules, directory, leaves, used):
     return offset.shape[0], marked
 
 
-@kernel
-def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves, used, state):
+@kernel(allocates=False)
+def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves, words, used, state):
     """Count the requests of a batch from `begin` on; return the index of the first one that was not counted.
 
     Parameters
@@ -146,7 +185,7 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
         Where to start.
     rules : Rules
         What requests do.
-    directory, leaves, used : arrays
+    directory, leaves, words, used : arrays
         The block table.
     state : CountState
         Modified in place.
@@ -156,11 +195,9 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
     int
         n_requests, or less when the table (`cursor[LEAVES_WANTED]` leaves) or the cell lists must grow first.
     """
-    boundaries = state.boundaries
-    deaths = state.deaths
-    reads = state.reads
-    births = state.births
-    cursor = state.cursor
+    boundaries, births, cursor = state.boundaries, state.births, state.cursor
+    tallies = state.tallies
+    reads, deaths = tallies[0], tallies[1]
     cells_room = min(state.death_code.shape[0], state.read_code.shape[0])
     block_size, shift = rules.block_size, rules.shift
     n_blocks, capacity = rules.n_blocks, rules.capacity
@@ -169,18 +206,31 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
     n_instants = boundaries.shape[0]
     epoch = cursor[EPOCH]
     code = epoch + FIRST_BIRTH
-    next_boundary = boundaries[epoch] if epoch < n_instants else np.iinfo(np.int64).max
+    next_boundary = boundaries[epoch] if epoch < n_instants else _NEVER
+    born = 0
+    plain = _WRITE if mark_reads == 0 else -1  # reads and writes in one leaf need nothing but an exchange of codes
+    stopped = time_ns.shape[0]
     cursor[LEAVES_WANTED] = 0
 
-    for i in range(begin, time_ns.shape[0]):
-        while time_ns[i] >= next_boundary:
-            if max(cursor[DEATH_CELLS], cursor[READ_CELLS]) + deaths.shape[0] > cells_room:
-                return i
-            flush_epoch(state)
-            epoch += 1
-            cursor[EPOCH] = epoch
+    # Counting between two look-ups holds back the next look-up.  Where the table is larger than a cache, the look-ups of the
+    # next requests are therefore made beforehand, close together.
+    warm_at = begin if shift >= 0 and used[0] > _CACHED_LEAVES else time_ns.shape[0]
+    warmed = 0
+
+    for position in range(np.uint64(begin), np.uint64(time_ns.shape[0])):
+        i = np.uint64(position)
+        if i >= warm_at:
+            warm_at = min(warm_at + _AHEAD, time_ns.shape[0])
+            warmed |= _warm(offset, position, warm_at, shift, directory, leaves)
+        if time_ns[i] >= next_boundary:
+            births[epoch] += born
+            born = 0
+            if not _pass_time(time_ns[i], state, cells_room):
+                stopped = np.int64(i)
+                break
+            epoch = cursor[EPOCH]
             code = epoch + FIRST_BIRTH
-            next_boundary = boundaries[epoch] if epoch < n_instants else np.iinfo(np.int64).max
+            next_boundary = boundaries[epoch] if epoch < n_instants else _NEVER
 
         kind = op[i]
         if length[i] == 0 or kind > _WRITE_ZEROES:
@@ -193,22 +243,38 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
         else:
             first = low // block_size
             stop = (high - 1) // block_size + 1
-
-        if kind == _READ and mark_reads == 0:
-            tally_codes(directory, leaves, first, stop, reads)
+        count = stop - first
+        index = first >> LEAF_BITS
+        entry = directory[np.uint64(index)]
+        if kind <= plain and (stop - 1) >> LEAF_BITS == index and entry > UNIFORM:
+            # Nearly every request: a read or a write, all in one leaf that exists.
+            slot = (entry << LEAF_BITS) + (first & SLOT_MASK)
+            if kind == _WRITE:
+                born += count
+                if count < _RUN:
+                    exchange_slots(leaves, slot, slot + count, code, deaths)
+                else:
+                    exchange_run(leaves, words, slot, slot + count, code, deaths)
+            elif count < _RUN:
+                tally_slots(leaves, slot, slot + count, reads)
+            else:
+                tally_run(leaves, words, slot, slot + count, reads)
             continue
 
-        wanted = ((stop - 1) >> LEAF_BITS) - (first >> LEAF_BITS) + 1
+        if kind == _READ and mark_reads == 0:
+            tally_codes(directory, leaves, words, first, stop, reads)
+            continue
+        wanted = ((stop - 1) >> LEAF_BITS) - index + 1
         if wanted > free_leaves(leaves, used):
             cursor[LEAVES_WANTED] = wanted
-            return i
-
+            stopped = np.int64(i)
+            break
         if kind == _WRITE:
-            overwrite(directory, leaves, used, first, stop, code, deaths)
-            births[epoch] += stop - first
+            overwrite(directory, leaves, words, used, first, stop, code, deaths)
+            born += count
         elif kind == _READ:
             cursor[INITIAL_BLOCKS] += replace(directory, leaves, used, first, stop, UNTOUCHED, INITIAL)
-            tally_codes(directory, leaves, first, stop, reads)
+            tally_codes(directory, leaves, words, first, stop, reads)
         else:
             effect = zeroes
             if kind == _DISCARD:
@@ -224,21 +290,23 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
                     first = low // block_size
                     stop = (high - 1) // block_size + 1
             if effect == TOUCH:
-                overwrite(directory, leaves, used, first, stop, code, deaths)
-                births[epoch] += stop - first
-            else:
-                whole_first = (low + block_size - 1) // block_size
-                whole_stop = n_blocks if high >= capacity else high // block_size
-                if whole_first < whole_stop:
-                    overwrite(directory, leaves, used, whole_first, whole_stop, ABSENT, deaths)
-                if kind == _WRITE_ZEROES:
-                    # zeroes over a part of a block are a write to it
-                    head_stop = min(whole_first, stop)
-                    tail_first = max(whole_stop, head_stop)
-                    if first < head_stop:
-                        overwrite(directory, leaves, used, first, head_stop, code, deaths)
-                        births[epoch] += head_stop - first
-                    if tail_first < stop:
-                        overwrite(directory, leaves, used, tail_first, stop, code, deaths)
-                        births[epoch] += stop - tail_first
-    return time_ns.shape[0]
+                overwrite(directory, leaves, words, used, first, stop, code, deaths)
+                born += stop - first
+                continue
+            whole_first = (low + block_size - 1) // block_size
+            whole_stop = n_blocks if high >= capacity else high // block_size
+            if whole_first < whole_stop:
+                overwrite(directory, leaves, words, used, whole_first, whole_stop, ABSENT, deaths)
+            if kind == _WRITE_ZEROES:
+                # zeroes over a part of a block are a write to it
+                head_stop = min(whole_first, stop)
+                tail_first = max(whole_stop, head_stop)
+                if first < head_stop:
+                    overwrite(directory, leaves, words, used, first, head_stop, code, deaths)
+                    born += head_stop - first
+                if tail_first < stop:
+                    overwrite(directory, leaves, words, used, tail_first, stop, code, deaths)
+                    born += stop - tail_first
+
+    births[epoch] += born
+    return stopped if warmed >= 0 else 0  # using the result keeps the compiler from dropping the look-ups
