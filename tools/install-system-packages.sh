@@ -24,6 +24,8 @@ if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
 fi
 
 echo "Installing $missing"
-apt-get update -qq
 # shellcheck disable=SC2086  # one word a package
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null; }; then
+    echo "apt could not install $missing (its reason stands above). Repair that, then run make again." >&2
+    exit 2
+fi

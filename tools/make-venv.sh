@@ -26,8 +26,10 @@ if ! "$python" -c 'import venv, ensurepip' >/dev/null 2>&1; then
         exit 2
     fi
     echo "Installing $package"
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null
+    if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null; }; then
+        echo "apt could not install $package (its reason stands above). Repair that, then run make again." >&2
+        exit 2
+    fi
 fi
 
 echo "Making the virtual environment $folder with $("$python" --version)"
