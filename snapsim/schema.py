@@ -61,6 +61,11 @@ _QUANTITIES = (
     Quantity("change_rate", "float64", "bytes/s", "Change rate", "Distinct bytes written in the interval per second of it."),
     Quantity("working_set_bytes", "int64", "bytes", "Working set", "Distinct bytes touched since the trace's start."),
     Quantity("written_set_bytes", "int64", "bytes", "Written set", "Distinct bytes written since the trace's start."),
+    Quantity("interval_ns", "int64", "ns", "Interval", "Length of the intervals that the row is about."),
+    Quantity("intervals", "int64", "1", "Intervals", "Number of intervals of that length."),
+    Quantity("mean_changed_bytes", "float64", "bytes", "Changed, mean", "Distinct bytes written in an interval, mean over the intervals."),
+    Quantity("max_changed_bytes", "int64", "bytes", "Changed, most", "Distinct bytes written in an interval, the most of all intervals."),
+    Quantity("residue_bytes", "int64", "bytes", "Offset modulo block size", "Remainder of a request's offset: 0 where it begins on a block boundary."),
 )  # fmt: skip
 
 QUANTITIES: dict[str, Quantity] = {quantity.name: quantity for quantity in _QUANTITIES}

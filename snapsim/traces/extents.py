@@ -3,7 +3,7 @@
 One union, exact to the byte, answers every block size: a block is touched exactly when the union overlaps it.
 """
 
-from collections.abc import Iterable
+from collections.abc import ItemsView, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -45,12 +45,13 @@ def union(start: Int64Array, end: Int64Array) -> Extents:
 
     Notes
     -----
-    Starts and ends are sorted apart from each other.  With i earlier starts, a gap lies before start i exactly when i
-    ends lie before it: each of those ends belongs to one of the i ranges that began earlier, so all of them are over.
+    Starts and ends are sorted apart from each other.  With i earlier starts, a gap lies before start i
+    exactly when i ends lie before it: each of those ends belongs to one of the i ranges that began earlier,
+    so all of them are over.
     """
     if start.size == 0:
         return _NOTHING
-    # a stable sort merges presorted runs in linear time, and both merged levels and real traces consist of runs
+    # a stable sort merges presorted runs in linear time: levels and real traces consist of runs
     start, end = np.sort(start, kind="stable"), np.sort(end, kind="stable")
     first = np.flatnonzero(np.concatenate(([True], end[:-1] < start[1:])))
     last = np.append(first[1:] - 1, start.size - 1)
@@ -60,8 +61,8 @@ def union(start: Int64Array, end: Int64Array) -> Extents:
 class ExtentSet:
     """A growing set of bytes.
 
-    Batches are joined among themselves first and then merged into levels of geometrically growing size, so that n
-    ranges cost O(n log n) altogether and memory holds the joined ranges, not the requests.
+    Batches are joined among themselves first and then merged into levels of geometrically growing size, so
+    that n ranges cost O(n log n) altogether and memory holds the joined ranges, not the requests.
 
     Examples
     --------
@@ -91,7 +92,13 @@ class ExtentSet:
         self.add_extents(union(offset, offset + length))
 
     def add_extents(self, extents: Extents) -> None:
-        """Add what another set holds (`other.extents`)."""
+        """Add what another set holds.
+
+        Parameters
+        ----------
+        extents : Extents
+            The other set's `extents`.
+        """
         if extents.start.size == 0:
             return
         self._levels.append(extents)
@@ -122,13 +129,14 @@ class ExtentSet:
         if start.size == 0:
             return 0
         first, last = start // block_size, (end - 1) // block_size
-        # ranges are sorted and apart, so a block can be shared only by the last block of one and the first of the next
+        # ranges are sorted and apart, so a block can be shared only by the last block of one and the first of
+        # the next
         shared = int(np.count_nonzero(first[1:] == last[:-1]))
         return (int((last - first).sum()) + start.size - shared) * block_size
 
     @property
     def nbytes(self) -> int:
-        """Memory that the set occupies.  [bytes]"""
+        """Memory that the set occupies, in bytes."""
         return sum(level.start.nbytes + level.end.nbytes for level in self._levels)
 
     def __repr__(self) -> str:
@@ -144,7 +152,9 @@ class VolumeExtents:
     def __init__(self) -> None:
         self._sets: dict[int, ExtentSet] = {}
 
-    def add(self, offset: Int64Array, length: Int64Array, volume: npt.NDArray[np.int32] | None = None) -> None:
+    def add(
+        self, offset: Int64Array, length: Int64Array, volume: npt.NDArray[np.int32] | None = None
+    ) -> None:
         """Add byte ranges.
 
         Parameters
@@ -158,20 +168,52 @@ class VolumeExtents:
             self.volume(code).add(offset[rows], length[rows])
 
     def volume(self, code: int) -> ExtentSet:
-        """Return the set of one volume."""
+        """Return the set of one volume.
+
+        Parameters
+        ----------
+        code : int
+            Index of the volume.
+
+        Returns
+        -------
+        ExtentSet
+            What the volume holds; adding to it adds to the volume.
+        """
         return self._sets.setdefault(code, ExtentSet())
 
     def update(self, other: "VolumeExtents") -> None:
-        """Add everything that another one holds."""
-        for code, extents in other._sets.items():
+        """Add everything that another one holds.
+
+        Parameters
+        ----------
+        other : VolumeExtents
+            Stays as it is.
+        """
+        for code, extents in other.items():
             self.volume(code).add_extents(extents.extents)
 
+    def items(self) -> ItemsView[int, ExtentSet]:
+        """Return the volumes that hold something, each with its set."""
+        return self._sets.items()
+
     def covered_bytes(self, block_size: int = 1) -> int:
-        """Count the bytes of the blocks that are touched, summed over the volumes."""
+        """Count the bytes of the blocks that the sets touch.
+
+        Parameters
+        ----------
+        block_size : int
+            Size of the blocks.  [bytes]
+
+        Returns
+        -------
+        int
+            Sum over the volumes.  [bytes]
+        """
         return sum(extents.covered_bytes(block_size) for extents in self._sets.values())
 
 
-def by_volume(volume: npt.NDArray[np.int32] | None) -> Iterable[tuple[int, slice | npt.NDArray[np.intp]]]:
+def by_volume(volume: npt.NDArray[np.int32] | None) -> Iterator[tuple[int, slice | npt.NDArray[np.intp]]]:
     """Split the rows of a batch by volume.
 
     Parameters
@@ -191,9 +233,10 @@ def by_volume(volume: npt.NDArray[np.int32] | None) -> Iterable[tuple[int, slice
         return
     order = np.argsort(volume, kind="stable")
     codes, first = np.unique(volume[order], return_index=True)
-    for code, rows in zip(codes.tolist(), np.split(order, first[1:]), strict=False):
-        yield code, rows
+    yield from zip(codes.tolist(), np.split(order, first[1:]), strict=True)
 
 
 def _merge(levels: list[Extents]) -> Extents:
-    return union(np.concatenate([level.start for level in levels]), np.concatenate([level.end for level in levels]))
+    return union(
+        np.concatenate([level.start for level in levels]), np.concatenate([level.end for level in levels])
+    )

@@ -1,8 +1,8 @@
 """The figures of a trace as values: for programs as a dict, for people as a table.
 
-A WRITE_ZEROES request changes contents, so it counts among the writes and its bytes among the written ones; it is
-shown apart as well.  *Touched* means read or written: a DISCARD ends data, it does not touch it.  Distinct bytes are
-those of the blocks that at least one byte of a request falls into.
+A WRITE_ZEROES request changes contents, so it counts among the writes and its bytes among the written ones;
+it is shown apart as well.  *Touched* means read or written: a DISCARD ends data, it does not touch
+it.  Distinct bytes are those of the blocks that at least one byte of a request falls into.
 """
 
 from collections.abc import Mapping
@@ -68,7 +68,7 @@ class Figures:
 
     @property
     def span_seconds(self) -> float:
-        """Time between the first and the last request.  [s]"""
+        """Time between the first and the last request, in seconds."""
         return self.span_ns / SECOND
 
     @property
@@ -78,7 +78,7 @@ class Figures:
 
     @property
     def mean_iops(self) -> float | None:
-        """Requests per second of the span; None when the span is zero.  [1/s]"""
+        """Requests per second of the span; None when the span is zero."""
         return self.requests / self.span_seconds if self.span_ns else None
 
     @property
@@ -106,8 +106,12 @@ class Figures:
             "span_seconds": self.span_seconds,
             "capacity_bytes": self.capacity_bytes,
             "max_end_bytes": self.max_end_bytes,
-            "distinct_written_bytes": {str(size): count for size, count in self.distinct_written_bytes.items()},
-            "distinct_touched_bytes": {str(size): count for size, count in self.distinct_touched_bytes.items()},
+            "distinct_written_bytes": {
+                str(size): count for size, count in self.distinct_written_bytes.items()
+            },
+            "distinct_touched_bytes": {
+                str(size): count for size, count in self.distinct_touched_bytes.items()
+            },
             "unaligned_4k_share": self.unaligned_4k_share,
             "write_share": self.write_share,
             "write_zeroes": self.write_zeroes,
@@ -145,8 +149,8 @@ class Summary(Figures):
     shift_bytes : int
         Alignment shift that was applied.  [bytes]
     busiest_minute : mapping or None
-        The minute, counted from the trace's start, with most requests: `start_seconds`, `requests`, `bytes` (read and
-        written); None for an empty trace.
+        The minute, counted from the trace's start, with most requests: `start_seconds`, `requests`, `bytes`
+        (read and written); None for an empty trace.
     longest_gap_ns : int
         Longest time without a request.  [ns]
     volumes : mapping of str to Figures
@@ -175,7 +179,7 @@ class Summary(Figures):
             return None
         seconds, rest = divmod(self.start_ns, SECOND)
         moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds, microseconds=rest // 1000)
-        return moment.isoformat()
+        return moment.isoformat().replace("+00:00", "Z")
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON-able values: what `snapsim trace stats --json` prints."""
@@ -188,7 +192,8 @@ class Summary(Figures):
             "skipped_lines": self.skipped_lines,
             "dropped_lines": self.dropped_lines,
             "drops": [
-                {"file": drop.file, "line": drop.line, "field": drop.field, "reason": drop.reason} for drop in self.drops
+                {"file": drop.file, "line": drop.line, "field": drop.field, "reason": drop.reason}
+                for drop in self.drops
             ],
             "options": dict(self.options),
             "notes": list(self.notes),
@@ -201,7 +206,12 @@ class Summary(Figures):
 
     def text(self) -> str:
         """Return the summary as an aligned table for people."""
-        rows = [("format", self.format), ("source", self.source), ("start", self.start or "not recorded"), *_rows(self)]
+        rows = [
+            ("format", self.format),
+            ("source", self.source),
+            ("start", self.start or "not recorded"),
+            *_rows(self),
+        ]
         rows += [
             ("back-steps", f"{self.out_of_order:,}"),
             ("lines", f"{self.skipped_lines:,} skipped, {self.dropped_lines:,} damaged and dropped"),
@@ -220,7 +230,8 @@ def _rows(figures: Figures) -> list[tuple[str, str]]:
     iops = "" if figures.mean_iops is None else f", {figures.mean_iops:,.4g} per second"
     factor = "" if figures.overwrite_factor is None else f", each byte {figures.overwrite_factor:.3g} times"
     distinct = ", ".join(
-        f"{format_size(count)} in {format_size(size)} blocks" for size, count in figures.distinct_written_bytes.items()
+        f"{format_size(count)} in {format_size(size)} blocks"
+        for size, count in figures.distinct_written_bytes.items()
     )
     return [
         ("span", format_duration(figures.span_ns)),

@@ -47,8 +47,8 @@ def overwrite_factor(trace: Trace) -> float | None:
 def alignment_histogram(trace: Trace, *, modulo: int | str = "4KiB") -> pd.DataFrame:
     """Count requests by their offset modulo a block size.
 
-    A partition that does not begin on a block boundary shows as one residue that dominates: shifting the addresses
-    by `modulo` minus that residue lines the blocks up.
+    A partition that does not begin on a block boundary shows as one residue that dominates: shifting the
+    addresses by `modulo` minus that residue lines the blocks up.
 
     Parameters
     ----------
@@ -60,8 +60,8 @@ def alignment_histogram(trace: Trace, *, modulo: int | str = "4KiB") -> pd.DataF
     Returns
     -------
     pandas.DataFrame
-        One row per residue that occurs, ascending: `residue_bytes`, `requests`, `reads`, `writes`.  FLUSH requests
-        have no address and do not count.
+        One row per residue that occurs, ascending: `residue_bytes`, `requests`, `reads`, `writes`.  FLUSH
+        requests have no address and do not count.
 
     Raises
     ------

@@ -38,6 +38,8 @@ def summarise(trace: Trace, *, progress: Callable[[int, int], None] | None = Non
     clock = _Clock()
     done = 0
     for batch in trace.batches():
+        if batch.op.size == 0:
+            continue
         clock.add(batch.time_ns, batch.op, batch.length)
         for code, rows in by_volume(batch.volume):
             tallies[code].add(batch.time_ns[rows], batch.op[rows], batch.offset[rows], batch.length[rows])
@@ -103,7 +105,10 @@ class _Tally:
             self.residues[residue] = self.residues.get(residue, 0) + int(residues[residue])
         data = length[reads | writes]
         if data.size:
-            self.shortest, self.longest = min(self.shortest, int(data.min())), max(self.longest, int(data.max()))
+            self.shortest, self.longest = (
+                min(self.shortest, int(data.min())),
+                max(self.longest, int(data.max())),
+            )
 
     def figures(self, capacity: int | None) -> Figures:
         """Return the figures; the tally must not grow any more."""
@@ -148,9 +153,7 @@ class _Clock:
         self.longest_gap_ns = 0
 
     def add(self, time_ns: Int64Array, op: UInt8Array, length: Int64Array) -> None:
-        """Add requests in the order of time."""
-        if time_ns.size == 0:
-            return
+        """Add requests in the order of time; at least one."""
         previous = self._last_ns if self._first_ns is not None else int(time_ns[0])
         self._first_ns = int(time_ns[0]) if self._first_ns is None else self._first_ns
         self._last_ns = int(time_ns[-1])
@@ -165,7 +168,7 @@ class _Clock:
 
     @property
     def span_ns(self) -> int:
-        """Time between the first and the last request.  [ns]"""
+        """Time between the first and the last request, in nanoseconds."""
         return 0 if self._first_ns is None else self._last_ns - self._first_ns
 
     def busiest_minute(self) -> dict[str, float] | None:
