@@ -1,10 +1,10 @@
 """Write constraints.txt: the exact version of everything that any part of snapsim can bring in.
 
-pip resolves the package with all its extras as if nothing were installed; only names and versions
-are kept, no address.  Run it on the oldest supported Python (3.11): it needs the most packages, and the
-versions that it gets install on the newer ones too.
+pip resolves the declared dependencies with all extras as if nothing were installed; only names and versions
+are kept, no address.  It resolves for the oldest supported Python, 3.11.0: that needs the most packages, some
+releases ask for a later patch of 3.11 than distributions ship, and what it gets installs on newer ones too.
 
-Usage: ``python tools/pin_constraints.py`` (or ``make constraints``)
+Usage: ``python tools/pin_constraints.py`` on Python 3.11 (or ``make constraints``)
 """
 
 import json
@@ -17,18 +17,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 UNPINNED = {"libvirt"}  # libvirt-python is built against the system's libvirt and has to match its version
-HEADER = """\
-# Exact versions of everything that `pip install .` can bring in, extras included.
-# Written by `make constraints` on Python {python}; every install goes through `-c constraints.txt`.
+OLDEST_PYTHON = "3.11.0"
+HEADER = f"""\
+# Exact versions of everything that snapsim can bring in, extras included; every install goes through
+# `-c constraints.txt`.  Written by `make constraints` for Python {OLDEST_PYTHON} and later.
 """
 
 
-def resolve(extras: list[str]) -> dict[str, str]:
+def resolve(requirements: list[str]) -> dict[str, str]:
     """Let pip choose a version for every package, without installing any."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
-        subprocess.run([*command, "--report", str(report), f"{ROOT}[{','.join(extras)}]"], check=True)
+        command += ["--python-version", OLDEST_PYTHON, "--only-binary", ":all:", "--target", folder]
+        subprocess.run([*command, "--report", str(report), *requirements], check=True)
         installs = json.loads(report.read_text(encoding="utf-8"))["install"]
     packages = (install["metadata"] for install in installs)
     return {re.sub(r"[-_.]+", "-", package["name"]).lower(): package["version"] for package in packages}
@@ -37,14 +39,13 @@ def resolve(extras: list[str]) -> dict[str, str]:
 def main() -> None:
     """Resolve, then replace constraints.txt in one step."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    pins = resolve(sorted(set(project["optional-dependencies"]) - UNPINNED))
-    del pins[project["name"]]
+    extras = project["optional-dependencies"]
+    wanted = [line for extra in sorted(set(extras) - UNPINNED) for line in extras[extra]]
+    pins = resolve([*project["dependencies"], *wanted])
     lines = [f"{name}=={version}\n" for name, version in sorted(pins.items())]
     target = ROOT / "constraints.txt"
     fresh = target.with_suffix(".tmp")
-    fresh.write_text(
-        HEADER.format(python=f"{sys.version_info.major}.{sys.version_info.minor}") + "".join(lines)
-    )
+    fresh.write_text(HEADER + "".join(lines), encoding="utf-8")
     fresh.replace(target)
     print(f"{target.name}: {len(lines)} packages")
 
