@@ -1,0 +1,334 @@
+"""The policy over time: create, prune, create, prune, ... as one kernel call."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from snapsim import schema
+from snapsim.errors import PolicyError
+from snapsim.policy import retention
+from snapsim.policy.buckets import CalendarKeys, shared_keys
+from snapsim.policy.policy import Policy
+from snapsim.policy.retention_kernels import Verdicts, replay
+from snapsim.policy.schedule import Interval, Schedule
+from snapsim.policy.times import format_instant
+from snapsim.types import Decision, Int64Array, Snapshot, SnapshotKind
+from snapsim.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Taken(NamedTuple):
+    """The instants at which a schedule's ticks are taken.
+
+    Attributes
+    ----------
+    created : int64 array, shape (n_snapshots,)
+        Index of the instant, ascending.
+    asked : uint64 array, shape (n_snapshots,)
+        Bit p is set where part p of the schedule asked for the snapshot.
+    shifted_ticks : int
+        Ticks that fell between two instants.
+    max_shift_ns : int
+        How long the one that waited longest had to wait.  [ns]
+    """
+
+    created: Int64Array
+    asked: npt.NDArray[np.uint64]
+    shifted_ticks: int
+    max_shift_ns: int
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """Which snapshots a policy holds at each instant.
+
+    At instant i a snapshot is taken first, if one is due; then the prune follows.  So "before the prune" at i
+    exist those with `created <= i <= deleted`, and after it those with `created <= i < deleted`.
+
+    Attributes
+    ----------
+    policy : Policy
+        The policy.
+    instants : int64 array, shape (n_instants,)
+        When snapshots could be taken, UTC.  [ns]
+    created : int64 array, shape (n_snapshots,)
+        Instant at which each snapshot was taken, as an index, ascending.
+    deleted : int64 array, shape (n_snapshots,)
+        Instant at which it was pruned; n_instants while it is kept.
+    taken : Taken
+        Which schedules asked for each snapshot, and how many ticks fell between instants.
+    verdicts : retention_kernels.Verdicts
+        What each rule said last about each snapshot.
+    """
+
+    policy: Policy
+    instants: Int64Array
+    created: Int64Array
+    deleted: Int64Array
+    taken: Taken
+    verdicts: Verdicts
+
+    def __len__(self) -> int:
+        return self.created.size
+
+    def __repr__(self) -> str:
+        first, last = (format_instant(int(self.instants[index])) for index in (0, -1))
+        return (
+            f"<Timeline of {self.policy.describe()}: {len(self)} snapshots from {first} to {last}, "
+            f"{self.kept(self.instants.size - 1).size} kept at the end, {self.max_live} at most>"
+        )
+
+    @property
+    def kind(self) -> SnapshotKind:
+        """What each snapshot holds."""
+        return self.policy.kind
+
+    @property
+    def ram(self) -> int:
+        """Guest memory saved with each snapshot; 0 for disk snapshots.  [bytes]"""
+        return self.policy.ram
+
+    @property
+    def shifted_ticks(self) -> int:
+        """Ticks that fell between two instants and were taken at the later one."""
+        return self.taken.shifted_ticks
+
+    @property
+    def max_shift_ns(self) -> int:
+        """How long the tick that waited longest had to wait for an instant.  [ns]"""
+        return self.taken.max_shift_ns
+
+    @cached_property
+    def live_counts(self) -> Int64Array:
+        """Snapshots that exist after the prune at each instant: int64, shape (n_instants,)."""
+        n_instants = self.instants.size
+        change = np.bincount(self.created, minlength=n_instants + 1) - np.bincount(
+            self.deleted, minlength=n_instants + 1
+        )
+        return np.cumsum(change[:n_instants])
+
+    @cached_property
+    def max_live(self) -> int:
+        """Most snapshots that exist after a prune."""
+        return int(self.live_counts.max(initial=0))
+
+    @cached_property
+    def reach_ns(self) -> int:
+        """Oldest age that a snapshot reached before it was pruned, or until the last instant.  [ns]"""
+        until = np.minimum(self.deleted, self.instants.size - 1)
+        return int((self.instants[until] - self.instants[self.created]).max(initial=0))
+
+    def kept(self, i: int) -> Int64Array:
+        """Return the snapshots that exist after the prune at an instant.
+
+        Parameters
+        ----------
+        i : int
+            Index of the instant; negative ones count from the end.
+
+        Returns
+        -------
+        int64 array, shape (n_kept,)
+            The instants at which they were taken, as indices, ascending.
+
+        Raises
+        ------
+        IndexError
+            There is no such instant.
+        """
+        i = self._index(i)
+        return self.created[(self.created <= i) & (self.deleted > i)]
+
+    def before_prune(self, i: int) -> Int64Array:
+        """Return the snapshots that exist just before the prune at an instant.
+
+        Parameters
+        ----------
+        i : int
+            Index of the instant; negative ones count from the end.
+
+        Returns
+        -------
+        int64 array, shape (n_existing,)
+            The instants at which they were taken, as indices, ascending.
+
+        Raises
+        ------
+        IndexError
+            There is no such instant.
+        """
+        i = self._index(i)
+        return self.created[(self.created <= i) & (self.deleted >= i)]
+
+    def decisions(self, i: int) -> list[Decision]:
+        """Return what the prune at an instant decided, with reasons.
+
+        Parameters
+        ----------
+        i : int
+            Index of the instant; negative ones count from the end.
+
+        Returns
+        -------
+        list of Decision
+            One for each snapshot that existed just before the prune, oldest first.
+
+        Raises
+        ------
+        IndexError
+            There is no such instant.
+        """
+        i = self._index(i)
+        existing = np.flatnonzero((self.created <= i) & (self.deleted >= i))
+        return self.policy.decide([self.snapshot(int(number)) for number in existing], int(self.instants[i]))
+
+    def snapshot(self, number: int) -> Snapshot:
+        """Return one of the snapshots as a value.
+
+        Parameters
+        ----------
+        number : int
+            Which one, in order of time.
+
+        Returns
+        -------
+        Snapshot
+            Named by its time.
+        """
+        time_ns = int(self.instants[self.created[number]])
+        asked = int(self.taken.asked[number])
+        classes = frozenset(text for part, text in enumerate(self.policy.schedule.texts) if asked >> part & 1)
+        name = format_instant(time_ns)
+        return Snapshot(time_ns=time_ns, name=name, id=name, kind=self.kind, classes=classes)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row for each snapshot: when it was taken and deleted, its age then, and why.
+
+        Age and reasons are those of the prune that deleted it, or of the last one if none did.
+        """
+        last = self.instants.size - 1
+        taken_ns = self.instants[self.created]
+        until_ns = self.instants[np.minimum(self.deleted, last)]
+        gone = self.deleted <= last
+        deleted = pd.to_datetime(pd.Series(until_ns), unit="ns", utc=True).where(pd.Series(gone))
+        frame = pd.DataFrame(
+            {
+                "taken": pd.to_datetime(pd.Series(taken_ns), unit="ns", utc=True),
+                "deleted": deleted,
+                "age_ns": until_ns - taken_ns,
+                "reasons": pd.Series(self._last_reasons(), dtype=object),
+            }
+        )
+        schema.check_columns(frame.columns)
+        return frame
+
+    def _last_reasons(self) -> list[str]:
+        time_ns = self.instants[self.created]
+        told = retention.Explainer(
+            self.policy.rules,
+            self.verdicts,
+            time_ns,
+            self.policy.timezone,
+            lambda rival: format_instant(int(time_ns[rival])),
+        )
+        last = len(self) - 1
+        return [
+            "; ".join(told.reasons(number, keep=step > last, reference_ns=int(time_ns[min(step, last)])))
+            for number, step in enumerate(self.verdicts.step.tolist())
+        ]
+
+    def _index(self, i: int) -> int:
+        n_instants = self.instants.size
+        if not -n_instants <= i < n_instants:
+            msg = f"instant {i} does not exist: there are {n_instants}"
+            raise IndexError(msg)
+        return i % n_instants
+
+
+def run(
+    policy: Policy, instants: npt.ArrayLike, *, progress: Callable[[int, int | None], None] | None = None
+) -> Timeline:
+    """Run a policy over time; see `Policy.timeline`.
+
+    Parameters
+    ----------
+    policy : Policy
+        The policy.
+    instants : int64 array, shape (n_instants,)
+        When snapshots can be taken, UTC, strictly ascending.  [ns]
+    progress : callable, optional
+        Called with the instants done and all of them.
+
+    Returns
+    -------
+    Timeline
+        Which snapshots exist when, and why.
+
+    Raises
+    ------
+    PolicyError
+        Instants are not ascending, or too far apart for the schedule.
+    """
+    keys = shared_keys(_as_nanoseconds(instants), policy.timezone)
+    taken = _taken(keys, policy.schedule)
+    verdicts = replay(
+        retention.to_arrays(policy.rules), retention.to_catalog(policy.rules, keys, taken.created)
+    )
+    # A step counts snapshots; one past the last stands for one past the last instant.
+    deleted = np.append(taken.created, keys.time_ns.size)[verdicts.step]
+    deleted.flags.writeable = False
+    if progress is not None:
+        progress(keys.time_ns.size, keys.time_ns.size)
+    return Timeline(policy, keys.time_ns, taken.created, deleted, taken, verdicts)
+
+
+def _as_nanoseconds(instants: npt.ArrayLike) -> Int64Array:
+    array = np.asarray(instants)
+    if array.dtype.kind == "M":
+        array = array.astype("datetime64[ns]").astype(np.int64)
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
+        raise PolicyError("instants have to be a flat, non-empty array of whole nanoseconds (UTC)")
+    return array.astype(np.int64, copy=False)
+
+
+@lru_cache(maxsize=256)
+def _taken(keys: CalendarKeys, schedule: Schedule) -> Taken:
+    """Move the ticks of every part of a schedule to instants; thousands of policies share the answer."""
+    instants = keys.time_ns
+    if np.any(instants[1:] <= instants[:-1]):
+        where = int(np.flatnonzero(instants[1:] <= instants[:-1])[0]) + 1
+        raise PolicyError(f"instants have to ascend, but number {where} is not after the one before it")
+    asked = np.zeros(instants.size, dtype=np.uint64)
+    shifted, max_shift = 0, 0
+    for part, one in enumerate(schedule.parts):
+        ticks = one.ticks(int(instants[0]), int(instants[-1]) + 1)
+        index = np.searchsorted(instants, ticks)
+        crowded = np.flatnonzero(index[1:] == index[:-1])
+        if crowded.size:
+            _refuse_coarse(one.text, ticks[crowded[0] : crowded[0] + 2], one)
+        shift = instants[index] - ticks
+        shifted += int(np.count_nonzero(shift))
+        max_shift = max(max_shift, int(shift.max(initial=0)))
+        asked[index] |= np.uint64(1) << np.uint64(part)
+    created = np.flatnonzero(asked)
+    asked = asked[created]
+    created.flags.writeable = asked.flags.writeable = False
+    return Taken(created, asked, shifted, max_shift)
+
+
+def _refuse_coarse(text: str, ticks: "Sequence[int] | Int64Array", part: object) -> None:
+    first, second = (format_instant(int(tick)) for tick in ticks)
+    every = f'every="{part.text}" or ' if isinstance(part, Interval) else ""
+    raise PolicyError(
+        f"instants are too far apart for schedule {text!r}: its ticks at {first} and {second} "
+        f"({format_duration(int(ticks[1]) - int(ticks[0]))} apart) would fall on one instant; "
+        f"count lifetimes with {every}schedules=[policy.schedule]"
+    )
