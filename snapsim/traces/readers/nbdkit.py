@@ -5,7 +5,8 @@ A request is two lines, joined by connection and id; ``...`` ends the call and b
     2026-11-22 12:19:16.329142 connection=1 Read id=9 offset=0xfffdf000 count=0x1000 ...
     2026-11-22 12:19:16.329153 connection=1 ...Read id=9 return=0
 
-Source: nbdkit-log-filter(1).  The stamps are the recording machine's wall clock, hence the `timezone` option.
+Source: nbdkit-log-filter(1).  The stamps are the recording machine's wall clock, hence the `timezone`
+option.
 """
 
 import re
@@ -237,8 +238,8 @@ def _match(queue: _Requests, answers: _Answers, log: ReadLog) -> None:
     """Give answers to the requests that wait for them.
 
     Sorted by connection and id, then by line, an answer belongs to the call just before it.  A call that is
-    followed by another one of the same connection and id will never be answered: when a second run is appended
-    to the log, its connections are numbered from 1 again.
+    followed by another one of the same connection and id will never be answered: a second run, appended to
+    the same log, numbers its connections from 1 again.
     """
     waiting = np.flatnonzero(queue.state == _WAITING)
     key = np.concatenate((queue.key[waiting], answers.key))

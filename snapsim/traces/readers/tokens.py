@@ -6,6 +6,7 @@ damaged line costs nothing to the others.
 """
 
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,6 @@ import numpy.typing as npt
 from snapsim.traces.readers.base import MAX_EXAMPLES, ReadLog
 from snapsim.traces.source import Source
 from snapsim.types import Int64Array, UInt8Array
-from snapsim.units import SECOND
 
 BoolArray = npt.NDArray[np.bool_]
 WordArray = npt.NDArray[np.uint64]
@@ -29,7 +29,8 @@ _PADDING = 32
 # how much of a damaged line a report quotes
 _EXCERPT = 80
 _BLOCK = 1 << 21
-_LONGEST_SECONDS = 2**63 // SECOND - 1
+_INT64_MAX = 2**63 - 1
+_DECIMALS = 9
 
 _DIGIT = np.full(256, _BAD_DIGIT, np.uint8)
 _DIGIT[np.frombuffer(b"0123456789", np.uint8)] = np.arange(10)
@@ -101,13 +102,45 @@ class Tokens(NamedTuple):
         """Read a hexadecimal field of every line: the values, and where they could be read."""
         return integers(self.data, *self.field(position, skip=skip), base=16)
 
-    def seconds(self, position: int) -> tuple[Int64Array, BoolArray]:
-        """Read a field of decimal seconds of every line: nanoseconds, and where they could be read."""
-        return seconds(self.data, *self.field(position))
+    def time(self, position: int, *, unit: int) -> tuple[Int64Array, BoolArray]:
+        """Read a decimal time of every line: nanoseconds, and where they could be read."""
+        return decimal_times(self.data, *self.field(position), unit=unit)
+
+    def distinct(self, position: int) -> tuple[Int64Array, list[str]]:
+        """Tell which different texts a field has, and which line has which.
+
+        Parameters
+        ----------
+        position : int
+            Which token of the line.
+
+        Returns
+        -------
+        codes : int64 array, shape (n_lines,)
+            Each line's index into `texts`.
+        texts : list of str
+            The different texts.
+        """
+        start, stop = self.field(position)
+        codes, one = np.zeros(len(start), np.int64), np.zeros(min(len(start), 1), np.int64)
+        for skip in range(0, int((stop - start).max(initial=0)), _WORD):
+            part = words(self.data, np.minimum(start + skip, stop), stop)
+            if (part != part[0]).any():
+                _, part_codes = np.unique(part, return_inverse=True)
+                _, one, codes = np.unique(
+                    codes * len(part) + part_codes, return_index=True, return_inverse=True
+                )
+        spans = zip(start[one].tolist(), stop[one].tolist(), strict=True)
+        return codes, [self.data[begin:end].tobytes().decode("utf-8", "replace") for begin, end in spans]
 
     def word(self, position: int, *, skip: int | Int64Array = 0) -> WordArray:
         """Return the first eight bytes of a field of every line, to compare with `word`."""
         return words(self.data, *self.field(position, skip=skip))
+
+    def digits(self, start: Int64Array, size: int) -> UInt8Array:
+        """Return the values of `size` hexadecimal digits from each `start` on; 255 for what is no digit."""
+        values: UInt8Array = _DIGIT[self.data[start[:, np.newaxis] + np.arange(size)]]
+        return values
 
     def holds(self, byte: int) -> BoolArray:
         """Tell which lines hold a byte."""
@@ -197,8 +230,10 @@ def integers(
     return np.where(readable, values, 0), readable
 
 
-def seconds(data: UInt8Array, start: Int64Array, stop: Int64Array) -> tuple[Int64Array, BoolArray]:
-    """Read decimal seconds such as ``12.000011950`` exactly.
+def decimal_times(
+    data: UInt8Array, start: Int64Array, stop: Int64Array, *, unit: int
+) -> tuple[Int64Array, BoolArray]:
+    """Read times such as ``12.000011950`` exactly.
 
     Parameters
     ----------
@@ -206,6 +241,8 @@ def seconds(data: UInt8Array, start: Int64Array, stop: Int64Array) -> tuple[Int6
         Bytes.
     start, stop : int64 array, shape (n,)
         Where each number lies.
+    unit : int
+        What 1 stands for.  [ns]
 
     Returns
     -------
@@ -219,12 +256,14 @@ def seconds(data: UInt8Array, start: Int64Array, stop: Int64Array) -> tuple[Int6
         here = start + position
         point = np.where((here < stop) & (data[np.minimum(here, len(data) - 1)] == _POINT), here, point)
     whole, readable = integers(data, start, point)
-    fraction_end = np.minimum(stop, point + 1 + 9)
-    fraction, exact = integers(data, np.minimum(point + 1, stop), fraction_end)
-    digits = np.clip(fraction_end - point - 1, 0, 9)
-    readable &= (exact | (digits == 0)) & (whole <= _LONGEST_SECONDS)
-    nanoseconds = whole * SECOND + fraction * 10 ** (9 - digits)
-    return np.where(readable, nanoseconds, 0), readable
+    fraction_end = np.minimum(stop, point + 1 + _DECIMALS)
+    digits = np.clip(fraction_end - point - 1, 0, _DECIMALS)
+    fraction, exact = integers(data, fraction_end - digits, fraction_end)
+    readable &= (exact | (digits == 0)) & (whole < _INT64_MAX // unit)
+    # in lowest terms, so that 999,999,999 times the unit stays below 2^63
+    numerator, denominator = Fraction(unit, 10**_DECIMALS).as_integer_ratio()
+    billionths = fraction * 10 ** (_DECIMALS - digits)
+    return np.where(readable, whole * unit + billionths * numerator // denominator, 0), readable
 
 
 def words(data: UInt8Array, start: Int64Array, stop: Int64Array) -> WordArray:
