@@ -1,6 +1,6 @@
 """Where a trace's requests are: the protocol that `Trace` reads through, and the table in memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +11,10 @@ from snapsim.types import Batch
 
 EXTRAS = ("latency_ns", "digest")
 """Optional columns: read only when asked for."""
+
+
+EMPTY = Batch(np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.int64))
+"""No requests."""
 
 
 class Table(Protocol):
@@ -57,6 +61,19 @@ class MemoryTable:
     def __init__(self, columns: Batch, volumes: tuple[str, ...]) -> None:
         self.columns = Batch(*(_frozen(column) for column in columns))
         self.volumes = volumes
+
+    @classmethod
+    def gathered(cls, batches: Iterable[Batch], volumes: tuple[str, ...], *, rows: int) -> "MemoryTable":
+        """Gather batches of `rows` requests in all."""
+        columns: dict[str, npt.NDArray[Any]] = {}
+        first = 0
+        for batch in batches:
+            last = first + len(batch.time_ns)
+            for name, column in batch._asdict().items():
+                if column is not None:
+                    columns.setdefault(name, np.empty(rows, column.dtype))[first:last] = column
+            first = last
+        return cls(Batch(**columns) if columns else EMPTY, volumes)
 
     @property
     def extras(self) -> tuple[str, ...]:
