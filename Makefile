@@ -7,8 +7,9 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 VENV  ?= .venv
 PYTHON = $(VENV)/bin/python
 
-# The packages that have kernels: their tests run once more as plain Python, where coverage can see them.
-NOJIT_TESTS   = $(wildcard tests/engine tests/policy tests/mechanisms tests/planning)
+# The packages that have kernels: their tests run once more as plain Python, where coverage can see them
+# (but not on the public traces, which take a compiler).
+NOJIT_TESTS   = $(wildcard tests/engine tests/policy tests/mechanisms tests/planning) -m 'not slow and not public_traces'
 NOJIT_INCLUDE = snapsim/engine/*,snapsim/policy/*,snapsim/mechanisms/*,snapsim/planning/*
 
 PYTEST   = $(PYTHON) -m pytest

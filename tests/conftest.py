@@ -16,7 +16,7 @@ PROGRAMS = {
 # Without the compiler an example takes some ten times longer.
 EXAMPLES = 200 if os.environ.get("NUMBA_DISABLE_JIT", "0") == "1" else 1000
 
-settings.register_profile("dev", max_examples=100, deadline=None)
+settings.register_profile("dev", max_examples=EXAMPLES // 10, deadline=None)
 settings.register_profile("ci", max_examples=EXAMPLES, deadline=None, derandomize=True)
 settings.register_profile("slow", max_examples=10 * EXAMPLES, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
@@ -38,6 +38,7 @@ def require_program(name):
     return path
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects by mark
 def pytest_collection_modifyitems(items):
     for item in items:
         if "public_traces" in getattr(item, "fixturenames", ()):
