@@ -36,7 +36,7 @@ class WallClock:
             msg = f'{timezone!r} is not a time zone: name one as in "UTC" or "Europe/Berlin"'
             raise UsageError(msg) from error
         self.timezone = timezone
-        self._latest = int(np.iinfo(np.int64).min)
+        self._latest = int(np.iinfo(np.int64).min) + HOUR
         self._put_back = False
 
     def to_utc(self, local_ns: Int64Array) -> Int64Array:
