@@ -1,0 +1,313 @@
+#!/bin/bash
+# shellcheck disable=SC1091,SC2015,SC2016,SC2054
+# Record the requests of a virtual machine's disk while it runs PostgreSQL and package work.
+#
+# A Debian guest is installed into a directory, packed into an ext4 image, and booted under qemu with
+# that image served by nbdkit through its log filter. The guest runs guest/job.sh and powers itself off.
+# What stays in WORKDIR: the raw log, what is needed to read it, and where it came from (see --help).
+set -euo pipefail
+export LC_ALL=C
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+unit=60 scale=15 clients=4 disk=8G memory=1024 accel=auto suite='' keep=no work=''
+base_packages=(systemd-sysv udev kmod dbus e2fsprogs linux-image-cloud-amd64 initramfs-tools
+               postgresql postgresql-contrib cron logrotate sysstat)
+work_packages=(gcc libc6-dev make git vim sqlite3)     # only downloaded: the guest installs and purges them
+
+usage() {
+    cat <<TEXT
+usage: $(basename "$0") [options] WORKDIR
+
+Records the disk of a Debian guest that runs PostgreSQL (pgbench) and package work. Needs root.
+
+  --unit SECONDS     length of the unit in which the timed phases are counted [$unit]; with 60 the
+                     recording takes about 20 minutes, with 6 it is a trial run
+  --scale N          pgbench scale factor [$scale]; about 15 MiB each
+  --clients N        pgbench clients [$clients]
+  --disk SIZE        capacity of the guest's disk [$disk]
+  --memory MIB       memory of the guest [$memory]
+  --accel NAME       kvm, tcg or auto: kvm if a trial boot succeeds, else tcg [$accel]
+  --suite NAME       Debian release of the guest [the host's]
+  --keep             keep the guest's files and image; the next run takes its guest from there
+
+Left in WORKDIR: disk.log (raw nbdkit log, times in UTC), initial-map.json (what was allocated before the
+first request), console.log (the guest's serial console, each line stamped by the host), guest-packages.txt,
+provenance.toml.
+TEXT
+}
+
+say() { printf '%(%H:%M:%S)T  %s\n' -1 "$*"; }
+die() { printf 'record_postgres: %s\n' "$*" >&2; exit 2; }
+
+while [ $# -gt 0 ]; do
+    case $1 in
+        --unit | --scale | --clients | --disk | --memory | --accel | --suite)
+            [ $# -ge 2 ] || die "$1 needs a value; see --help"
+            printf -v "${1#--}" %s "$2"; shift 2 ;;
+        --keep) keep=yes; shift ;;
+        -h | --help) usage; exit 0 ;;
+        -*) die "unknown option $1; see --help" ;;
+        *) [ -z "$work" ] || die "one WORKDIR, not also $1; see --help"; work=$1; shift ;;
+    esac
+done
+
+# -- prerequisites ---------------------------------------------------------------------------------------
+
+[ -n "$work" ] || { usage >&2; exit 2; }
+for number in unit scale clients memory; do
+    [[ ${!number} =~ ^[1-9][0-9]*$ ]] || die "--$number must be a positive whole number, not '${!number}'"
+done
+[[ $accel =~ ^(auto|kvm|tcg)$ ]] || die "--accel must be auto, kvm or tcg, not '$accel'"
+[ "$(id -u)" = 0 ] || die "must run as root: installing a guest needs chroot and mount"
+missing=()
+for pair in debootstrap:debootstrap qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils \
+            nbdkit:nbdkit mke2fs:e2fsprogs; do
+    command -v "${pair%:*}" > /dev/null || missing+=("${pair#*:}")
+done
+[ ${#missing[@]} = 0 ] || die "programs are missing; run: apt-get install ${missing[*]}"
+nbdkit --dump-plugin --filter=log file > /dev/null 2>&1 || die "this nbdkit has no log filter; install Debian's package nbdkit"
+
+. /etc/os-release
+suite=${suite:-$VERSION_CODENAME}
+# The guest installs from wherever this machine does: the same mirror, the same suites.
+sources=$(apt-get indextargets --format '$(ORIGIN) $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
+          awk -v suite="$suite" '$1 == "Debian" && $4 == "main" && ($3 == suite || index($3, suite "-") == 1) {
+              print "deb", $2, $3, $4 }' | sort -u)
+mirror=$(awk -v suite="$suite" '$3 == suite { print $2; exit }' <<< "$sources")
+[ -n "$mirror" ] || die "no Debian $suite among this machine's apt sources; configure a mirror and run: apt-get update"
+
+mkdir -p "$work"
+cd "$work"                         # everything below is relative, so that command lines are the same everywhere
+rm -f disk.raw disk.log initial-map.json console.log provenance.toml nbd.sock nbdkit.pid
+
+nbdkit_pid='' qemu_pid=''
+cleanup() {
+    status=$?
+    trap - EXIT INT TERM
+    for pid in $qemu_pid $nbdkit_pid; do
+        kill "$pid" 2> /dev/null && wait "$pid" 2> /dev/null || true
+    done
+    for folder in proc sys; do
+        mountpoint -q "rootfs/$folder" 2> /dev/null && umount "rootfs/$folder" || true
+    done
+    rm -f nbd.sock nbdkit.pid console.pipe probe.log
+    if [ $keep = no ] && ! mountpoint -q rootfs/proc && ! mountpoint -q rootfs/sys; then
+        rm -rf --one-file-system rootfs rootfs.done disk.raw
+    fi
+    exit $status
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+# -- the guest's files -----------------------------------------------------------------------------------
+
+in_guest() { chroot rootfs env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
+                 DEBIAN_FRONTEND=noninteractive "$@" < /dev/null >> install.log 2>&1; }
+
+if [ ! -e rootfs.done ]; then
+    rm -rf --one-file-system rootfs
+    say "installing Debian $suite into rootfs (log: install.log)"
+    debootstrap --variant=minbase "$suite" rootfs "$mirror" > install.log 2>&1 ||
+        die "debootstrap failed: $(tail -n 1 install.log)"
+    printf '%s\n' "$sources" > rootfs/etc/apt/sources.list
+    cp /etc/resolv.conf rootfs/etc/resolv.conf
+    printf '#!/bin/sh\nexit 101\n' > rootfs/usr/sbin/policy-rc.d     # no daemon starts inside the chroot
+    chmod +x rootfs/usr/sbin/policy-rc.d
+    mount -t proc proc rootfs/proc
+    mount -t sysfs -o ro sysfs rootfs/sys
+    say "installing the kernel and PostgreSQL in it"
+    in_guest apt-get update || die "apt-get update failed in the guest; see $work/install.log"
+    in_guest apt-get install -y --no-install-recommends "${base_packages[@]}" ||
+        die "installing the guest's packages failed; see $work/install.log"
+    in_guest apt-get clean
+    say "downloading the packages that the guest will install itself"
+    in_guest apt-get install -y --no-install-recommends --download-only "${work_packages[@]}" ||
+        die "downloading packages failed; see $work/install.log"
+    umount rootfs/proc rootfs/sys
+    rm rootfs/usr/sbin/policy-rc.d rootfs/etc/resolv.conf
+
+    echo vm > rootfs/etc/hostname
+    echo '/dev/vda / ext4 errors=remount-ro 0 1' > rootfs/etc/fstab
+    sed -i 's/^ENABLED=.*/ENABLED="true"/' rootfs/etc/default/sysstat
+    mkdir -p rootfs/var/log/journal
+    # The guest has no network, and the console belongs to the job.
+    for name in apt-daily.timer apt-daily-upgrade.timer serial-getty@ttyS0.service \
+                systemd-firstboot.service systemd-networkd-wait-online.service; do
+        ln -sf /dev/null "rootfs/etc/systemd/system/$name"
+    done
+    touch rootfs.done
+fi
+
+install -m 755 "$here/guest/job.sh" rootfs/root/job.sh
+install -m 755 "$here/guest/health.sh" rootfs/usr/local/sbin/health
+install -m 755 "$here/guest/final-stat.sh" rootfs/usr/lib/systemd/system-shutdown/final-stat
+install -m 644 "$here/guest/health.cron" rootfs/etc/cron.d/health
+install -m 644 "$here/guest/job.service" rootfs/etc/systemd/system/job.service
+mkdir -p rootfs/etc/systemd/system/multi-user.target.wants
+ln -sf ../job.service rootfs/etc/systemd/system/multi-user.target.wants/job.service
+printf 'UNIT=%s\nSCALE=%s\nCLIENTS=%s\nPACKAGES="%s"\n' "$unit" "$scale" "$clients" "${work_packages[*]}" \
+    > rootfs/root/job.conf
+chroot rootfs dpkg-query -W -f '${Package} ${Version}\n' > guest-packages.txt
+work_packages_count=$(find rootfs/var/cache/apt/archives -name '*.deb' | wc -l)
+kernel=$(echo rootfs/boot/vmlinuz-*-cloud-amd64)
+initrd=$(echo rootfs/boot/initrd.img-*-cloud-amd64)
+
+say "packing rootfs into disk.raw ($disk, ext4)"
+truncate -s "$disk" disk.raw
+# nodiscard, lazy_itable_init: as on a disk that mke2fs cannot know to be empty. The guest's kernel then zeroes
+# the inode tables in its first minutes, with WRITE_ZEROES, as it does on any freshly made file system.
+mke2fs_command=(mke2fs -q -t ext4 -L root -E nodiscard,lazy_itable_init=1 -d rootfs disk.raw)
+"${mke2fs_command[@]}"
+qemu-img map --output=json -f raw disk.raw > initial-map.json
+
+# -- the recording ---------------------------------------------------------------------------------------
+
+machine() { qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -serial stdio \
+                -kernel "$kernel" -initrd "$initrd" "$@"; }
+
+# /dev/kvm may exist and still not run a guest: believe it only after a kernel came up and ended by itself.
+kvm_works() {
+    [ -w /dev/kvm ] || return 1
+    timeout 40 bash -c "$(declare -f machine); kernel=$kernel initrd=$initrd; machine -accel kvm -cpu host -m 512 \
+        -append 'console=ttyS0 panic=-1 rdinit=/bin/true'" < /dev/null > probe.log 2>&1 || return 1
+    grep -q 'Run /bin/true as init' probe.log
+}
+if [ $accel = auto ]; then
+    if kvm_works; then accel=kvm; else accel=tcg; fi
+fi
+case $accel in
+    kvm) processor=(-accel kvm -cpu host) ;;
+    tcg) processor=(-accel tcg,thread=single -cpu max) ;;
+esac
+say "acceleration: $accel"
+
+# request-merging=off: without it qemu joins neighbouring requests, and the log would not be the guest's.
+nbdkit_command=(nbdkit -f -U nbd.sock -P nbdkit.pid --filter=log file disk.raw logfile=disk.log)
+qemu_command=(qemu-system-x86_64 -nodefaults -no-user-config "${processor[@]}" -m "$memory" -smp 1
+    -display none -serial stdio -nic none -no-reboot -rtc base=utc -device virtio-rng-pci
+    -kernel "$kernel" -initrd "$initrd"
+    -append "root=/dev/vda rw console=ttyS0 quiet loglevel=3 systemd.firstboot=off systemd.show_status=false panic=10"
+    -drive "file=nbd+unix:///?socket=nbd.sock,if=none,id=disk,format=raw,cache=none,discard=unmap,detect-zeroes=off"
+    -device virtio-blk-pci,drive=disk,request-merging=off)
+
+TZ=UTC "${nbdkit_command[@]}" &     # the log filter stamps local time
+nbdkit_pid=$!
+for _ in $(seq 100); do [ -e nbdkit.pid ] && break; sleep 0.1; done
+[ -e nbdkit.pid ] || die "nbdkit did not start within 10 s"
+
+limit=$((unit * 30 + 3600))
+start=$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ)
+say "booting the guest; it powers itself off when done (limit $limit s)"
+progress='@@ [^ ]+ (start|stop|summary) (.*)'
+rm -f console.pipe; mkfifo console.pipe
+timeout "$limit" "${qemu_command[@]}" < /dev/null > console.pipe 2> qemu.err &
+qemu_pid=$!
+while IFS= read -r line; do
+    line=${line%$'\r'}
+    printf '%s %s\n' "$EPOCHREALTIME" "$line" >> console.log
+    [[ $line =~ $progress ]] && say "guest: ${BASH_REMATCH[1]} ${BASH_REMATCH[2]}"
+done < console.pipe
+rm -f console.pipe
+status=0; wait $qemu_pid || status=$?
+qemu_pid=''
+stop=$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ)
+kill "$nbdkit_pid"; wait "$nbdkit_pid" || true
+nbdkit_pid=''
+[ $status != 124 ] || die "the guest did not finish within $limit s; see $work/console.log"
+[ $status = 0 ] || die "qemu ended with status $status: $(tail -n 1 qemu.err)"
+grep -q '@@ [^ ]* done' console.log || die "the guest stopped before its job was done; see $work/console.log"
+failed=$(grep -c '@@ [^ ]* stop [^ ]* status=[1-9]' console.log || true)
+
+# -- where it came from ----------------------------------------------------------------------------------
+
+quote() { local text=${1//\\/\\\\}; printf '"%s"' "${text//\"/\\\"}"; }
+command_line() {
+    local word words=()
+    for word; do
+        [[ $word =~ ^[A-Za-z0-9_./:=,+@%-]+$ ]] || word="'$word'"
+        words+=("$word")
+    done
+    quote "${words[*]}"
+}
+installed() { chroot rootfs dpkg-query -W -f '${Version}' "$1"; }
+utc() { date -u -d "@$1" +%Y-%m-%dT%H:%M:%S.%6NZ; }
+
+{
+    echo "# Written by record_postgres.sh. Times are UTC."
+    echo "[recording]"
+    echo "title = \"PostgreSQL (pgbench) and package work in a Debian virtual machine\""
+    echo "start = $start"
+    echo "stop = $stop"
+    echo "licence = \"Apache-2.0\""
+    echo "capacity_bytes = $(stat -c %s disk.raw)"
+    echo "time_scale = 1.0                        # real time, no pacing"
+    echo "clock = \"the host's wall clock in nbdkit, run with TZ=UTC: the stamps in the log are UTC\""
+    echo "failed_phases = $failed"
+    echo
+    echo "[parameters]"
+    echo "unit_seconds = $unit"
+    echo "pgbench_scale = $scale"
+    echo "pgbench_clients = $clients"
+    echo "guest_memory_mib = $memory"
+    echo "guest_processors = 1"
+    echo "accelerator = \"$accel\""
+    echo
+    echo "[host]"
+    echo "system = $(quote "$PRETTY_NAME")"
+    echo "kernel = $(quote "$(uname -r | cut -d - -f 1)")"
+    echo "processor = $(quote "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores")"
+    echo "nbdkit = $(quote "$(nbdkit --version)")"
+    echo "qemu = $(quote "$(qemu-system-x86_64 --version | head -n 1)")"
+    echo "debootstrap = $(quote "$(dpkg-query -W -f '${Version}' debootstrap)")"
+    echo "mke2fs = $(quote "$(mke2fs -V 2>&1 | head -n 1)")"
+    echo
+    echo "[guest]"
+    echo "system = $(quote "$(. rootfs/etc/os-release; echo "$PRETTY_NAME") ($(cat rootfs/etc/debian_version))")"
+    echo "kernel = $(quote "${kernel#rootfs/boot/vmlinuz-}")"
+    echo "file_system = \"ext4 on the whole disk, default options, mounted without -o discard; fstrim runs as a phase\""
+    echo "init = $(quote "systemd $(installed systemd)")"
+    echo "postgresql = $(quote "$(installed postgresql-15 2> /dev/null || installed postgresql)")"
+    echo "dpkg = $(quote "$(installed dpkg)")"
+    echo "packages_installed_before = $(wc -l < guest-packages.txt)"
+    echo "work_packages = $(quote "${work_packages[*]}")"
+    echo "work_packages_with_dependencies = $work_packages_count"
+    echo
+    echo "[commands]"
+    echo "image = $(command_line "${mke2fs_command[@]}")"
+    echo "disk = $(command_line env TZ=UTC "${nbdkit_command[@]}")"
+    echo "machine = $(command_line "${qemu_command[@]}")"
+    echo
+    echo "# One table per phase of guest/job.sh. guest_* is the guest's clock, host_* the host's clock when the line"
+    echo "# arrived; stat is the guest's /sys/block/vda/stat at the end of the phase, counted since boot."
+    # console line: HOST @@ GUEST start|stop|stat NAME [words]
+    awk '$2 == "@@"' console.log | while read -r host _ guest what name rest; do
+        case $what in
+            start)
+                host_start=$host guest_start=$guest about=$rest ;;
+            stop)
+                echo; echo "[[phase]]"
+                echo "name = \"$name\""
+                echo "about = $(quote "$about")"
+                echo "guest_start = $guest_start"
+                echo "guest_stop = $guest"
+                echo "host_start = $(utc "$host_start")"
+                echo "host_stop = $(utc "$host")"
+                echo "seconds = $(awk -v a="$host_start" -v b="$host" 'BEGIN { printf "%.3f", b - a }')"
+                echo "status = ${rest#status=}" ;;
+            stat)
+                [ "$name" != boot ] || printf '\n[boot]\n'
+                echo "stat = [${rest// /, }]" ;;
+            final)
+                echo; echo "[final]                      # after the root file system was remounted read-only"
+                echo "host_time = $(utc "$host")"
+                echo "stat = [$name, ${rest// /, }]" ;;
+            summary)
+                echo "result = $(quote "$rest")" ;;
+        esac
+    done
+} > provenance.toml.part
+mv provenance.toml.part provenance.toml
+
+rm -f qemu.err
+say "recorded $(grep -c 'connection=[0-9]* [A-Z]' disk.log) calls in $work/disk.log ($(du -h disk.log | cut -f 1))"
+[ "$failed" = 0 ] || { printf 'record_postgres: %s phases failed in the guest; see %s/console.log\n' "$failed" "$work" >&2; exit 1; }
