@@ -231,6 +231,8 @@ def by_volume(volume: npt.NDArray[np.int32] | None) -> Iterator[tuple[int, slice
     if volume is None:
         yield 0, slice(None)
         return
+    if volume.size == 0:
+        return
     order = np.argsort(volume, kind="stable")
     codes, first = np.unique(volume[order], return_index=True)
     yield from zip(codes.tolist(), np.split(order, first[1:]), strict=True)

@@ -76,11 +76,13 @@ class _OnePattern(Pattern):
     def __post_init__(self) -> None:
         shares = (self.read_share, self.discard_share)
         if min(shares) < 0 or sum(shares) > 1:
-            msg = f"read_share={self.read_share}, discard_share={self.discard_share}: shares are 0 to 1 together"
+            msg = (
+                f"read_share={shares[0]}, discard_share={shares[1]}: shares are 0 or more, together at most 1"
+            )
             raise UsageError(msg)
         sizes, weights = self._sizes()
         if not sizes or min(sizes) <= 0 or min(weights) < 0 or not sum(weights) > 0:
-            msg = f"request_size={self.request_size!r}: sizes must be positive, weights not negative and not all 0"
+            msg = f"request_size={self.request_size!r}: sizes and the weights' sum must be positive"
             raise UsageError(msg)
 
     def stream(self, capacity: int, seed: np.random.SeedSequence) -> Stream:

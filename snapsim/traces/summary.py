@@ -1,12 +1,12 @@
 """Counting what a trace holds, in one pass."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from snapsim.traces.extents import ExtentSet, by_volume
 from snapsim.traces.figures import Figures, Summary
+from snapsim.traces.source import Progress
 from snapsim.traces.trace import Trace
 from snapsim.types import DISCARD, FLUSH, READ, WRITE, WRITE_ZEROES, Int64Array, UInt8Array
 from snapsim.units import MINUTE
@@ -18,7 +18,7 @@ _PAGE = 4096
 _SECTOR = 512
 
 
-def summarise(trace: Trace, *, progress: Callable[[int, int], None] | None = None) -> Summary:
+def summarise(trace: Trace, *, progress: Progress | None = None) -> Summary:
     """Count what a trace holds, in one pass and in memory that follows its footprint.
 
     Parameters

@@ -403,7 +403,7 @@ class _GeneratedTable:
             else:
                 time = self.day.warp(share, start_ns=self.start_ns, duration_ns=self.duration_ns)
             # rounding must not carry a request out of the span
-            time_ns = np.clip(time.astype(np.int64), 0, self.duration_ns - 1)
+            time_ns = np.clip(np.rint(time).astype(np.int64), 0, self.duration_ns - 1)
             yield Batch(time_ns, *stream(self._rng(_REQUESTS, number), share.size))
 
     def _seed(self, *purpose: int) -> np.random.SeedSequence:
