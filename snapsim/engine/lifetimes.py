@@ -7,7 +7,7 @@ ingredients are known from the deadlists of ZFS and from temporal-distance model
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple, Self, TypeVar
 
@@ -130,9 +130,9 @@ class LifetimeMatrix:
     memory : TableMemory
         What the block table took.
     recounter : callable or None
-        Counts the same trace another way; set by whoever holds the trace.
-    notes : tuple of str
-        Assumptions that an answer must repeat.
+        Counts the same requests another way; set by whoever holds them.
+    origin : object or None
+        What was counted; the engine does not look at it.
     """
 
     instants: Int64Array
@@ -144,8 +144,8 @@ class LifetimeMatrix:
     births: Int64Array
     initial_blocks: int
     memory: TableMemory
-    recounter: "Callable[[Counting], LifetimeMatrix] | None" = None
-    notes: tuple[str, ...] = ()
+    recounter: "Callable[[Counting], LifetimeMatrix] | None" = field(default=None, repr=False)
+    origin: object | None = field(default=None, repr=False)
 
     @property
     def block_size(self) -> int:

@@ -161,6 +161,11 @@ class Trace:
         return self._info.span_ns if self._measured else self._extent.last_ns - self._extent.first_ns
 
     @property
+    def last_ns(self) -> int:
+        """Time of the last request, from the trace's start; 0 when there is none.  [ns]"""
+        return self._extent.last_ns
+
+    @property
     def max_end(self) -> tuple[int, ...]:
         """One past the highest byte touched, per volume.  [bytes]"""
         return self._info.max_end if self._measured else self._extent.max_end

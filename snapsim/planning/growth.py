@@ -1,0 +1,394 @@
+"""`growth`: how much space the snapshots of a policy need, over time."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import snapsim
+from snapsim import schema
+from snapsim.engine import space
+from snapsim.engine.lifetimes import LifetimeMatrix
+from snapsim.errors import UsageError
+from snapsim.mechanisms import Mechanism, mechanism as find_mechanism
+from snapsim.planning.coverage import Coverage, coverage
+from snapsim.planning.series import Series, follow, matrices
+from snapsim.policy.timeline import Timeline
+from snapsim.traces.trace import Trace
+from snapsim.types import Int64Array
+from snapsim.units import format_duration, format_size
+
+__all__ = ["Growth", "growth"]
+
+_SUMMED = (
+    "live_bytes", "snapshot_bytes", "metadata_bytes", "memory_bytes", "total_bytes", "allocated_bytes", "file_bytes",
+    "peak_bytes", "merged_bytes", "copied_bytes", "freed_bytes", "lower_bytes", "upper_bytes",
+)  # fmt: skip
+_PERCENTILES = (50, 95, 99)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Growth:
+    """How much space the snapshots of a policy need.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        One row an instant, after everything that happens at it; columns as `snapsim.schema` registers them.
+    snapshots : DataFrame
+        One row for each snapshot that is kept at the end: taken, age_ns, exclusive_bytes, written_bytes, reasons.
+    mechanism : Mechanism
+        How the system keeps snapshots.
+    timeline : Timeline
+        Which snapshots exist when, and why.
+    coverage : Coverage
+        How far the trace covers the policy.
+    block_size : int
+        The mechanism's block size.  [bytes]
+    assumptions : tuple of str
+        What was assumed, and what the answer leaves out.
+    findings : tuple of str
+        What pool rules and limits have to say.
+    provenance : Mapping
+        Versions, trace, parameters.
+    members : Mapping of str to Growth
+        The volumes of a group; empty for one volume.
+    """
+
+    frame: pd.DataFrame
+    snapshots: pd.DataFrame
+    mechanism: Mechanism
+    timeline: Timeline
+    coverage: Coverage
+    block_size: int
+    assumptions: tuple[str, ...]
+    findings: tuple[str, ...]
+    provenance: Mapping[str, object]
+    members: Mapping[str, "Growth"] = field(default_factory=dict)
+
+    @property
+    def peak(self) -> dict[str, int]:
+        """Largest values over time, transient ones included: "snapshot_bytes", "total_bytes", "allocated_bytes", "snapshots".
+
+        For a group it is the peak of the sum.  [bytes, and a count]
+        """
+        frame = self.frame
+        others = frame["live_bytes"] + frame["metadata_bytes"] + frame["memory_bytes"]
+        return {
+            "snapshot_bytes": int(frame["peak_bytes"].max()),
+            "total_bytes": int(max((others + frame["peak_bytes"]).max(), frame["total_bytes"].max())),
+            "allocated_bytes": int(frame["allocated_bytes"].max()),
+            "snapshots": int(space_chain(self.timeline).count(before_prune=True).max(initial=0)),
+        }
+
+    @property
+    def percentiles(self) -> dict[str, int]:
+        """Snapshot data that is not exceeded for 50, 95 and 99 % of the time: "p50", "p95", "p99".  [bytes]"""
+        instants = self.timeline.instants
+        lasts = np.diff(instants, append=instants[-1] + (instants[-1] - instants[-2] if len(instants) > 1 else 1))
+        levels = np.quantile(
+            self.frame["snapshot_bytes"].to_numpy(), [p / 100 for p in _PERCENTILES], weights=lasts, method="inverted_cdf"
+        )
+        return {f"p{p}": int(level) for p, level in zip(_PERCENTILES, levels, strict=True)}
+
+    def summary(self) -> dict[str, object]:
+        """Return the answer as plain values, ready for JSON.
+
+        Returns
+        -------
+        dict
+            mechanism, policy, block_size, peak, percentiles, end, totals, bounds, coverage, findings, assumptions, provenance, members.
+        """
+        frame, end = self.frame, self.frame.iloc[-1]
+        return {
+            "mechanism": self.mechanism.name,
+            "policy": self.timeline.policy.describe(),
+            "block_size": self.block_size,
+            "peak": self.peak,
+            "percentiles": self.percentiles,
+            "end": {name: int(end[name]) for name in ("snapshots", *_SUMMED[:7])},
+            "totals": {name: int(frame[name].sum()) for name in ("merged_bytes", "copied_bytes", "freed_bytes")},
+            "bounds": {name: int(frame[name].max()) for name in ("lower_bytes", "upper_bytes")},
+            "coverage": asdict(self.coverage),
+            "findings": list(self.findings),
+            "assumptions": list(self.assumptions),
+            "provenance": dict(self.provenance),
+            "members": {name: member.summary() for name, member in self.members.items()},
+        }
+
+    def text(self) -> str:
+        """Return the answer for people.
+
+        Returns
+        -------
+        str
+            Several lines.
+        """
+        peak, frame = self.peak, self.frame
+        at = int(np.argmax(frame["peak_bytes"].to_numpy()))
+        instants = self.timeline.instants
+        after = format_duration(int(instants[at] - instants[0]))
+        low, high = (format_size(int(frame[name].max())) for name in ("lower_bytes", "upper_bytes"))
+        parts = ", ".join(f"{name} {format_size(value)}" for name, value in self.percentiles.items())
+        end = frame.iloc[-1]
+        lines = [
+            f"{self.timeline.policy.describe()} on {self.mechanism.title}, blocks of {format_size(self.block_size)}",
+            f"  snapshots need      {format_size(peak['snapshot_bytes'])} at the peak, after {after}",
+            f"  over time           {parts}",
+            f"  at the end          {int(end['snapshots'])} snapshots: {format_size(int(end['snapshot_bytes']))} of data, "
+            f"{format_size(int(end['metadata_bytes']))} of metadata"
+            + (f", {format_size(int(end['memory_bytes']))} of memory images" if end["memory_bytes"] else ""),
+            f"  with the volume     {format_size(peak['total_bytes'])} at the peak",
+        ]
+        if low != high:
+            lines.insert(2, f"  bounds              {low} to {high} after prunes, by what existed before the trace")
+        moved = {name: int(frame[f"{name}_bytes"].sum()) for name in ("merged", "copied", "freed")}
+        told = ", ".join(f"{format_size(value)} {name}" for name, value in moved.items() if value)
+        if told:
+            lines.append(f"  moved over time     {told}")
+        lines.append(f"  coverage            {self.coverage.verdict}")
+        lines += [f"  note                {finding}" for finding in self.findings]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        """Show the answer."""
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        import html
+
+        return f"<pre>{html.escape(self.text())}</pre>"
+
+
+def growth(
+    lifetimes: LifetimeMatrix | Mapping[str, LifetimeMatrix] | Sequence[LifetimeMatrix],
+    timeline: Timeline,
+    *,
+    mechanism: str | Path | Mechanism,
+    bounds: bool = True,
+) -> Growth:
+    """Say how much space the snapshots of a policy need, over time.
+
+    Parameters
+    ----------
+    lifetimes : LifetimeMatrix, or several
+        One volume; or the volumes of a group (the disks of a VM, the VMs of a pool), counted on the same instants and summed on one clock.
+    timeline : Timeline
+        What `policy.timeline(lifetimes.instants)` returned.
+    mechanism : str, path or Mechanism
+        Name of a mechanism, the file of one, or one that was set up with options.
+    bounds : bool
+        Count twice more, for what may have existed before the trace: nothing (lower) and the whole volume (upper).
+
+    Returns
+    -------
+    Growth
+        The answer, with its coverage verdict and its assumptions.
+
+    Raises
+    ------
+    UsageError
+        The timeline is one of other instants.
+    MechanismError
+        The mechanism is unknown or does not have the block size.
+
+    Examples
+    --------
+    >>> import snapsim as ss
+    >>> writes = ss.Trace.from_arrays([10, 30, 50], ["write"] * 3, [0] * 3, [4096] * 3, capacity="1MiB", start=0)
+    >>> lifetimes = ss.count_lifetimes(writes, every=20, block_size="4KiB")
+    >>> timeline = ss.Policy(schedule="20ns", keep_last=2).timeline(lifetimes.instants)
+    >>> ss.growth(lifetimes, timeline, mechanism="wafl").frame["snapshot_bytes"].tolist()
+    [0, 4096, 8192, 8192]
+    """
+    found = find_mechanism(mechanism)
+    if isinstance(lifetimes, LifetimeMatrix):
+        return _one(lifetimes, timeline, found, bounds=bounds)
+    named = dict(lifetimes) if isinstance(lifetimes, Mapping) else {str(i): one for i, one in enumerate(lifetimes)}
+    if not named:
+        msg = "growth of a group needs at least one volume"
+        raise UsageError(msg)
+    return _group({name: _one(one, timeline, found, bounds=bounds) for name, one in named.items()})
+
+
+def space_chain(timeline: Timeline) -> space.Chain:
+    """Return the neighbours of a timeline's snapshots over time."""
+    return space.chain(timeline.created, timeline.deleted, n_instants=len(timeline.instants))
+
+
+def _one(lifetimes: LifetimeMatrix, timeline: Timeline, mechanism: Mechanism, *, bounds: bool) -> Growth:
+    if not np.array_equal(lifetimes.instants, timeline.instants):
+        msg = "the timeline is one of other instants: make it with policy.timeline(lifetimes.instants)"
+        raise UsageError(msg)
+    trace = lifetimes.origin
+    if not isinstance(trace, Trace):
+        msg = "these lifetimes do not know their trace: use snapsim.count_lifetimes"
+        raise UsageError(msg)
+    chain = space_chain(timeline)
+    place = {"block_size": lifetimes.block_size, "capacity": trace.capacity}
+    counted = matrices(lifetimes, mechanism)
+    series = follow(mechanism, counted, chain, **place)
+    lower, upper = series.snapshot, series.snapshot
+    fixed = any(need.name == "data" and need.initial for need in mechanism.matrices(lifetimes.block_size))
+    if bounds and not fixed:
+        lower, upper = (
+            follow(mechanism, matrices(lifetimes, mechanism, initial=initial), chain, **place).snapshot
+            for initial in ("thin", "thick")
+        )
+    memory = chain.count() * timeline.ram
+    frame = _frame(timeline, chain, series, memory, lower, upper)
+    span = trace.start_ns + trace.last_ns - int(timeline.instants[0])
+    return Growth(
+        frame=frame,
+        snapshots=_kept_at_end(counted["data"], timeline, mechanism),
+        mechanism=mechanism,
+        timeline=timeline,
+        coverage=coverage(timeline, trace_span_ns=span, time_scale=trace.info.time_scale),
+        block_size=lifetimes.block_size,
+        assumptions=_assumptions(trace, lifetimes, mechanism, timeline),
+        findings=series.findings,
+        provenance=_provenance(trace, lifetimes, mechanism, timeline),
+    )
+
+
+def _frame(
+    timeline: Timeline, chain: space.Chain, series: Series, memory: Int64Array, lower: Int64Array, upper: Int64Array
+) -> pd.DataFrame:
+    frame = pd.DataFrame(
+        {
+            "time": pd.to_datetime(timeline.instants, unit="ns", utc=True).as_unit("ns"),
+            "snapshots": chain.count(),
+            "live_bytes": series.live,
+            "snapshot_bytes": series.snapshot,
+            "metadata_bytes": series.metadata,
+            "memory_bytes": memory,
+            "total_bytes": series.live + series.snapshot + series.metadata + memory,
+            "allocated_bytes": series.allocated + memory,
+            "file_bytes": series.files,
+            "peak_bytes": series.peak,
+            "merged_bytes": series.merged,
+            "copied_bytes": series.copied,
+            "freed_bytes": series.freed,
+            "lower_bytes": lower,
+            "upper_bytes": upper,
+        }
+    )
+    schema.check_columns(frame.columns)
+    return frame
+
+
+def _kept_at_end(data: LifetimeMatrix, timeline: Timeline, mechanism: Mechanism) -> pd.DataFrame:
+    last = len(timeline.instants) - 1
+    kept = timeline.kept(last)
+    older = np.concatenate((np.array([space.OPEN]), kept[:-1])) if len(kept) else kept
+    if mechanism.sharing == "private":
+        exclusive = data.private_store_bytes(kept, last)
+    elif mechanism.sharing == "detached":
+        newer = np.concatenate((kept[1:], np.array([data.n_instants]))) if len(kept) else kept
+        exclusive = data.boxes(older, kept, kept, newer) * data.block_size
+    else:
+        exclusive = data.exclusive_bytes(kept, last)
+    reasons = {decision.snapshot.time_ns: "; ".join(decision.reasons) for decision in timeline.decisions(last)}
+    taken = timeline.instants[kept]
+    return pd.DataFrame(
+        {
+            "taken": pd.to_datetime(taken, unit="ns", utc=True).as_unit("ns"),
+            "age_ns": timeline.instants[last] - taken,
+            "exclusive_bytes": exclusive,
+            "written_bytes": data.boxes(older, kept, kept, data.n_instants) * data.block_size,
+            "reasons": pd.Series([reasons[int(time)] for time in taken], dtype=object),
+        }
+    )
+
+
+def _group(members: dict[str, Growth]) -> Growth:
+    """Sum volumes on one clock: the peak of the sum, not the sum of the peaks."""
+    first = next(iter(members.values()))
+    frame = first.frame.copy()
+    for name in _SUMMED:
+        frame[name] = sum(member.frame[name].to_numpy() for member in members.values())
+    # one snapshot of a VM covers all its disks, but it saves the memory once
+    frame["memory_bytes"] = first.frame["memory_bytes"]
+    extra = (len(members) - 1) * first.frame["memory_bytes"]
+    frame["total_bytes"] -= extra
+    frame["allocated_bytes"] -= extra
+    snapshots = first.snapshots.copy()
+    for name in ("exclusive_bytes", "written_bytes"):
+        snapshots[name] = sum(member.snapshots[name].to_numpy() for member in members.values())
+    longest = max((member.coverage for member in members.values()), key=lambda one: one.trace_span_ns)
+    named = [(name, member) for name, member in members.items()]
+    return Growth(
+        frame=frame,
+        snapshots=snapshots,
+        mechanism=first.mechanism,
+        timeline=first.timeline,
+        coverage=longest,
+        block_size=first.block_size,
+        assumptions=tuple(dict.fromkeys(text for _, member in named for text in member.assumptions)),
+        findings=tuple(f"{name}: {text}" for name, member in named for text in member.findings),
+        provenance={**first.provenance, "traces": {name: member.provenance["trace"] for name, member in named}},
+        members=members,
+    )
+
+
+def _assumptions(trace: Trace, lifetimes: LifetimeMatrix, mechanism: Mechanism, timeline: Timeline) -> tuple[str, ...]:
+    initial = lifetimes.counting.initial
+    before = {
+        "thick": "The whole volume was taken to hold data before the trace began: the upper bound.",
+        "thin": "Nothing was taken to exist before the trace began: the lower bound.",
+        "read-first": "What is read before it is written was taken to exist before the trace began, and nothing else.",
+    }
+    texts = [before[initial] if isinstance(initial, str) else "What existed before the trace is taken from a map of the image."]
+    texts += trace.info.notes
+    if trace.start_assumed:
+        texts.append("The trace does not say when it began: 2001-01-01T00:00Z was assumed.")
+    if not trace.capacity_known:
+        texts.append("The trace does not say how large the volume is: it was taken to end where the requests end.")
+    if timeline.shifted_ticks:
+        texts.append(
+            f"{timeline.shifted_ticks} ticks of the schedule lie between two instants and were taken later, by "
+            f"{format_duration(timeline.max_shift_ns)} at most."
+        )
+    if mechanism.copies_old_data and mechanism.sharing != "private":
+        texts.append("Copied bytes are an upper bound: a write that covers a whole block copies nothing.")
+    if mechanism.file_length != "none":
+        texts.append("File lengths are those of files in which nothing was freed; a real file does not get shorter again.")
+    if mechanism.lower_bound:
+        texts.append(f"The block model of {mechanism.title} is a lower bound.")
+    texts += mechanism.caveats
+    return tuple(dict.fromkeys(texts))
+
+
+def _provenance(trace: Trace, lifetimes: LifetimeMatrix, mechanism: Mechanism, timeline: Timeline) -> dict[str, object]:
+    import numba
+
+    counting = lifetimes.counting
+    return {
+        "snapsim": snapsim.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+        "pandas": pd.__version__,
+        "trace": {
+            "source": trace.info.source,
+            "format": trace.info.format,
+            "volume": trace.volumes[0],
+            "fingerprint": trace.fingerprint,
+            "requests": len(trace),
+            "span_ns": trace.span_ns,
+            "capacity": trace.capacity,
+            "time_scale": trace.info.time_scale,
+        },
+        "start_assumed": trace.start_assumed,
+        "capacity_known": trace.capacity_known,
+        "counting": {
+            "block_size": counting.block_size,
+            "initial": counting.initial if isinstance(counting.initial, str) else f"map of {len(counting.initial)} extents",
+            "instants": lifetimes.n_instants,
+        },
+        "mechanism": {"name": mechanism.name, **mechanism.options()},
+        "policy": timeline.policy.to_toml(),
+    }

@@ -1,0 +1,170 @@
+"""`count_lifetimes`: a trace, counted once, for every policy."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from snapsim.engine.lifetimes import Counting, LifetimeCounter, LifetimeMatrix
+from snapsim.errors import UsageError
+from snapsim.planning.instants import Schedules, from_schedules, given, regular
+from snapsim.traces.trace import Trace
+from snapsim.types import Int64Array
+from snapsim.units import parse_size
+
+__all__ = ["count_lifetimes"]
+
+Initial = str | os.PathLike[str] | npt.ArrayLike | pd.DataFrame | Iterable[tuple[int, int]]
+Progress = Callable[[int, int], None]
+
+
+def count_lifetimes(
+    trace: Trace,
+    *,
+    every: int | str | None = None,
+    schedules: Schedules | None = None,
+    instants: npt.ArrayLike | pd.DatetimeIndex | Sequence[object] | None = None,
+    block_size: int | str,
+    initial: Initial = "thick",
+    discard: str = "death",
+    zeroes: str = "write",
+    grain: int | str = 1,
+    timezone: str = "UTC",
+    progress: Progress | None = None,
+) -> LifetimeMatrix:
+    """Count the versions of a volume's blocks by birth and death, in one pass over its trace.
+
+    Parameters
+    ----------
+    trace : Trace
+        Requests of one volume.
+    every : int or str, optional
+        Instants at the multiples of this interval since the Unix epoch ("1h").  One of `every`, `schedules` and `instants` is needed.
+    schedules : str, Schedule, Policy, or sequence of them, optional
+        Instants at the ticks of these schedules.
+    instants : DatetimeIndex or array_like, optional
+        The instants themselves; whole numbers are nanoseconds since the Unix epoch.
+    block_size : int or str
+        The mechanism's unit, such as "64KiB".
+    initial : str, path, or extents
+        What exists before the trace: "thick" (the whole volume: the upper bound), "read-first" (what is read before it is
+        written), "thin" (nothing: the lower bound), pairs of offset and length of what is allocated, or the file that
+        `qemu-img map --output=json` wrote.
+    discard : {"death", "ignore", "touch"}
+        A DISCARD ends the versions of blocks that it covers whole; changes nothing; or makes a new version of what it overlaps.
+    zeroes : {"write", "death", "touch"}
+        A WRITE_ZEROES is a write; ends the versions of blocks that it covers whole (and writes those it covers in part); "touch" is
+        "write" said of metadata.
+    grain : int or str
+        A DISCARD is first shrunk to whole multiples of this.  [bytes]
+    timezone : str
+        Zone of schedules that are given as text.
+    progress : callable, optional
+        Called with (requests done, requests in all).
+
+    Returns
+    -------
+    LifetimeMatrix
+        It remembers the trace, so that other block sizes and modes can be counted when a mechanism needs them.
+
+    Raises
+    ------
+    UsageError
+        The parameters make no sense together.
+    VolumeSelectionError
+        The trace has several volumes: select one, or pass each to `growth`.
+
+    Examples
+    --------
+    >>> trace = Trace.from_arrays([0, 1, 2], ["write"] * 3, [0, 0, 4096], [4096] * 3, capacity=8192, start=0)
+    >>> count_lifetimes(trace, instants=[1, 2, 3], block_size=4096).counts.tolist()
+    [[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0]]
+    """
+    counting = Counting(
+        block_size=parse_size(block_size),
+        initial=_initial(initial),
+        discard=discard,
+        zeroes=zeroes,
+        grain=parse_size(grain),
+    )
+    trace.capacity  # noqa: B018  refuses several volumes before anything is counted
+    chosen = _instants(trace, every=every, schedules=schedules, instants=instants, timezone=timezone)
+    known: dict[Counting, LifetimeMatrix] = {}
+
+    def recount(wanted: Counting) -> LifetimeMatrix:
+        if wanted not in known:
+            known[wanted] = _count(trace, chosen, wanted, recount, progress)
+        return known[wanted]
+
+    return recount(counting)
+
+
+def _count(
+    trace: Trace,
+    instants: Int64Array,
+    counting: Counting,
+    recount: Callable[[Counting], LifetimeMatrix],
+    progress: Progress | None,
+) -> LifetimeMatrix:
+    counter = LifetimeCounter(
+        instants, counting, capacity=trace.capacity, capacity_known=trace.capacity_known, start_ns=trace.start_ns
+    )
+    done, total = 0, len(trace)
+    for batch in trace.batches():
+        counter.add(batch)
+        done += len(batch.time_ns)
+        if progress is not None:
+            progress(done, total)
+    return replace(counter.finish(), recounter=recount, origin=trace)
+
+
+def _instants(
+    trace: Trace, *, every: int | str | None, schedules: Schedules | None, instants: Any, timezone: str
+) -> Int64Array:
+    chosen = [name for name, value in (("every", every), ("schedules", schedules), ("instants", instants)) if value is not None]
+    if len(chosen) != 1:
+        found = "none was given" if not chosen else f"{' and '.join(chosen)} were given"
+        msg = f'one of every="1h", schedules=["@hourly"] and instants=[...] is needed, but {found}'
+        raise UsageError(msg)
+    if instants is not None:
+        return given(instants)
+    start_ns, last_ns = trace.start_ns, trace.start_ns + trace.last_ns
+    if every is not None:
+        return regular(every, start_ns=start_ns, last_ns=last_ns)
+    assert schedules is not None
+    return from_schedules(schedules, start_ns=start_ns, last_ns=last_ns, timezone=timezone)
+
+
+def _initial(initial: Initial) -> str | tuple[tuple[int, int], ...]:
+    if isinstance(initial, str) and initial in {"thick", "thin", "read-first"}:
+        return initial
+    if isinstance(initial, str | os.PathLike):
+        return _image_map(Path(initial))
+    if isinstance(initial, pd.DataFrame):
+        table = initial[["offset", "length"]].to_numpy(np.int64)
+    else:
+        table = np.asarray(list(initial), dtype=np.int64).reshape(-1, 2)  # type: ignore[arg-type]
+    if np.any(table < 0):
+        msg = "initial holds an extent with a negative offset or length"
+        raise UsageError(msg)
+    return tuple((int(offset), int(length)) for offset, length in table)
+
+
+def _image_map(path: Path) -> tuple[tuple[int, int], ...]:
+    """Read what `qemu-img map --output=json` wrote: extents that hold data."""
+    try:
+        entries = json.loads(path.read_text())
+        return tuple((int(entry["start"]), int(entry["length"])) for entry in entries if entry["data"] and not entry["zero"])
+    except OSError as error:
+        msg = f'initial={str(path)!r} is not "thick", "thin" or "read-first", and as a file it cannot be read: {error.strerror}'
+        raise UsageError(msg) from None
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"{path} is not what `qemu-img map --output=json` writes: {error!r}"
+        raise UsageError(msg) from None
+

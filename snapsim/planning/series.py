@@ -1,0 +1,279 @@
+"""Space over time for one volume on one mechanism: which formula, which matrices, which pool rules.
+
+Everything is int64 arrays with one element an instant, unless it says otherwise.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from snapsim.engine import space
+from snapsim.engine.lifetimes import LifetimeMatrix
+from snapsim.engine.metadata import Usage, file_bytes, metadata_bytes
+from snapsim.engine.pools import raidz_bytes, zfs_first_snapshot_reserve, zvol_refreservation
+from snapsim.engine.space import Chain
+from snapsim.mechanisms.model import Mechanism
+from snapsim.types import Int64Array
+from snapsim.units import format_size
+
+__all__ = ["Series", "follow", "matrices"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """What a mechanism holds over time.
+
+    Attributes
+    ----------
+    live, snapshot, metadata, allocated, files, peak, merged, copied, freed : int64 arrays, shape (n_instants,)
+        As the columns of the same names that `snapsim.schema` registers.  [bytes]
+    findings : tuple of str
+        What pool rules and limits have to say.
+    """
+
+    live: Int64Array
+    snapshot: Int64Array
+    metadata: Int64Array
+    allocated: Int64Array
+    files: Int64Array
+    peak: Int64Array
+    merged: Int64Array
+    copied: Int64Array
+    freed: Int64Array
+    findings: tuple[str, ...] = ()
+
+
+def matrices(lifetimes: LifetimeMatrix, mechanism: Mechanism, **changes: object) -> dict[str, LifetimeMatrix]:
+    """Count what a mechanism needs counted.
+
+    Parameters
+    ----------
+    lifetimes : LifetimeMatrix
+        Counted at the mechanism's block size.
+    mechanism : Mechanism
+        The mechanism.
+    **changes
+        Fields of `Counting` to change beside, where the mechanism does not fix them.
+
+    Returns
+    -------
+    dict of str to LifetimeMatrix
+        "data", and "clusters" and "tables" where the mechanism has them.
+    """
+    needs = mechanism.matrices(lifetimes.block_size)
+    return {need.name: lifetimes.recount(**{**changes, **need.counting()}) for need in needs}
+
+
+def follow(mechanism: Mechanism, counted: Mapping[str, LifetimeMatrix], chain: Chain, *, block_size: int, capacity: int) -> Series:
+    """Follow the space of one volume over all instants.
+
+    Parameters
+    ----------
+    mechanism : Mechanism
+        The mechanism.
+    counted : mapping of str to LifetimeMatrix
+        What `matrices` returned.
+    chain : Chain
+        Which snapshots exist when.
+    block_size : int
+        The mechanism's block size.  [bytes]
+    capacity : int
+        Size of the volume.  [bytes]
+
+    Returns
+    -------
+    Series
+        The space.
+    """
+    place = _Place(mechanism, counted, chain, block_size, capacity)
+    series = {"private": _private, "layers": _layers, "shared": _shared, "detached": _detached}[mechanism.sharing](place)
+    return series
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What the formulas of one volume need."""
+
+    mechanism: Mechanism
+    counted: Mapping[str, LifetimeMatrix]
+    chain: Chain
+    block_size: int
+    capacity: int
+
+    @property
+    def data(self) -> LifetimeMatrix:
+        return self.counted["data"]
+
+    @property
+    def n(self) -> int:
+        return self.chain.n_instants
+
+    def usage(self, counts: Mapping[str, Int64Array], snapshots: Int64Array | int) -> Usage:
+        return Usage(counts=counts, snapshots=snapshots, capacity=self.capacity, block_size=self.block_size)
+
+    def tables(self, usage: Usage) -> Int64Array:
+        return metadata_bytes(self.mechanism.metadata.kind, usage, self.mechanism.metadata.parameters)
+
+    def length(self, usage: Usage) -> Int64Array:
+        metadata = self.mechanism.metadata
+        return file_bytes(metadata.kind, usage, metadata.parameters, growth_step=self.mechanism.pool.growth_step)
+
+    def stored(self, data_bytes: Int64Array) -> Int64Array:
+        """What data takes on the vdev, parity and padding included."""
+        pool, unit = self.mechanism.pool, self.data.block_size
+        if not pool.ashift:
+            return data_bytes
+        each = raidz_bytes(unit, ashift=pool.ashift, width=pool.raidz_width, parity=pool.raidz_parity)
+        return data_bytes // unit * each
+
+
+def _shared(place: _Place) -> Series:
+    """Versions that all snapshots share, in one store."""
+    chain, n, unit = place.chain, place.n, place.data.block_size
+    held = space.shared(place.data, chain)
+    live = space.live(place.data, n)
+    counts = {name: space.live(matrix, n) + space.shared(matrix, chain).after for name, matrix in place.counted.items()}
+    tables = place.tables(place.usage(counts, chain.count()))
+    allocated = place.stored((live + held.after) * unit) + tables
+    findings = []
+    if place.mechanism.pool.refreservation:
+        allocated, finding = _refreserved(place, allocated, live * unit)
+        findings.append(finding)
+    files = np.maximum.accumulate(allocated) if place.mechanism.file_length == "high-water" else np.zeros(n, np.int64)
+    copied = held.died * unit if place.mechanism.copies_old_data else np.zeros(n, np.int64)
+    return Series(
+        live=live * unit,
+        snapshot=held.after * unit,
+        metadata=tables,
+        allocated=allocated,
+        files=files,
+        peak=space.peaks(held, chain) * unit,
+        merged=np.zeros(n, np.int64),
+        copied=copied,
+        freed=space.per_instant(chain.deletions.at, held.freed, n) * unit,
+        findings=(*findings, *_pool_findings(place, allocated, tables)),
+    )
+
+
+def _refreserved(place: _Place, allocated: Int64Array, live: Int64Array) -> tuple[Int64Array, str]:
+    """Add what a thick zvol reserves: all that the volume could still need to be written anew."""
+    reservation = zvol_refreservation(place.capacity, block_size=place.block_size)
+    first = int(place.chain.created[0]) if len(place.chain.created) else 0
+    needed = int(zfs_first_snapshot_reserve(live[first], refreservation=reservation))
+    text = (
+        f"The volume is thick: its refreservation of {format_size(reservation)} stays reserved beside the snapshots, and the first snapshot "
+        f"fails unless {format_size(needed)} are free in the pool at that moment."
+    )
+    return allocated - place.stored(live) + np.maximum(place.stored(live), reservation), text
+
+
+def _layers(place: _Place) -> Series:
+    """Overlay layers: every snapshot freezes one, a deletion merges two."""
+    chain, n, unit = place.chain, place.n, place.data.block_size
+    held = space.shared(place.data, chain)
+    moves = space.merges(place.data, chain)
+    gone = chain.deletions
+
+    def usage(low: Int64Array, high: Int64Array) -> Usage:
+        return place.usage(space.layer_boxes(place.counted, low, high), 1)
+
+    tables = space.sum_over_layers(lambda low, high: place.tables(usage(low, high)), chain)
+    files = space.sum_over_layers(lambda low, high: place.length(usage(low, high)), chain)
+    live = space.live(place.data, n) * unit
+    step = place.mechanism.pool.growth_step
+    allocated = files if step > 1 else live + held.after * unit + tables
+    return Series(
+        live=live,
+        snapshot=held.after * unit,
+        metadata=tables,
+        allocated=allocated,
+        files=files,
+        peak=space.peaks(held, chain, moves.extra) * unit,
+        merged=space.per_instant(gone.at, moves.moved, n) * unit,
+        copied=held.died * unit if place.mechanism.copies_old_data else np.zeros(n, np.int64),
+        freed=space.per_instant(gone.at, held.freed, n) * unit,
+        findings=_pool_findings(place, allocated, tables),
+    )
+
+
+def _private(place: _Place) -> Series:
+    """A store for each snapshot, into which old blocks are copied; nothing is shared between stores."""
+    chain, n, unit = place.chain, place.n, place.data.block_size
+    zeros = lambda: np.zeros(n, np.int64)  # noqa: E731
+    held, tables, before, copied, freed, allocated = (zeros() for _ in range(6))
+    size = place.mechanism.pool.size if place.mechanism.pool.per_snapshot else 0
+    full: dict[int, int] = {}
+    for stores in space.private_stores(place.data, chain):
+        table = place.tables(place.usage({name: stores.blocks for name in place.counted}, 1))
+        taken = stores.blocks * unit
+        if size:
+            over = taken + table > size
+            for snapshot, instant in zip(stores.snapshot[over].tolist(), stores.instant[over].tolist(), strict=True):
+                full.setdefault(snapshot, instant)
+            # an invalid store stays as large as it was made
+            taken = np.minimum(taken, size)
+        exists = stores.instant < chain.deleted[stores.snapshot]
+        np.add.at(before, stores.instant, taken)
+        np.add.at(held, stores.instant[exists], taken[exists])
+        np.add.at(tables, stores.instant[exists], table[exists])
+        np.add.at(allocated, stores.instant[exists], np.full(int(exists.sum()), size) if size else (taken + table)[exists])
+        grown = np.diff(taken, prepend=0)
+        same = stores.instant > chain.created[stores.snapshot]
+        np.add.at(copied, stores.instant[same], grown[same])
+        np.add.at(freed, stores.instant[~exists], taken[~exists])
+    live = space.live(place.data, n) * unit
+    findings = list(_pool_findings(place, live + allocated, tables))
+    if full:
+        findings.append(
+            f"{len(full)} of {len(chain.created)} snapshots fill their store of {format_size(size)} and become invalid; "
+            f"the store would have to be larger."
+        )
+    return Series(
+        live=live, snapshot=held, metadata=tables, allocated=live + allocated, files=zeros(),
+        peak=np.maximum(before, held), merged=zeros(), copied=copied, freed=freed, findings=tuple(findings),
+    )  # fmt: skip
+
+
+def _detached(place: _Place) -> Series:
+    """An incremental store elsewhere."""
+    chain, n, unit = place.chain, place.n, place.data.block_size
+    held = space.detached(place.data, chain)
+    live = space.live(place.data, n) * unit
+    tables = place.tables(place.usage({"data": held.after, **_others(place, chain)}, chain.count()))
+    added = np.diff(held.after, prepend=0) + space.per_instant(chain.deletions.at, held.freed, n)
+    return Series(
+        live=live,
+        snapshot=held.after * unit,
+        metadata=tables,
+        allocated=held.after * unit + tables,
+        files=np.zeros(n, np.int64),
+        peak=space.peaks(held, chain) * unit,
+        merged=np.zeros(n, np.int64),
+        copied=added * unit,
+        freed=space.per_instant(chain.deletions.at, held.freed, n) * unit,
+        findings=_pool_findings(place, held.after * unit + tables, tables),
+    )
+
+
+def _others(place: _Place, chain: Chain) -> dict[str, Int64Array]:
+    return {name: space.detached(matrix, chain).after for name, matrix in place.counted.items() if name != "data"}
+
+
+def _pool_findings(place: _Place, allocated: Int64Array, tables: Int64Array) -> tuple[str, ...]:
+    """Compare what is held with what the pool, its metadata and the mechanism's limits allow."""
+    pool, limits = place.mechanism.pool, place.mechanism.limits
+    most = int(place.chain.count(before_prune=True).max(initial=0))
+    findings = []
+    if pool.size and not pool.per_snapshot and int(allocated.max(initial=0)) > pool.size:
+        at = int(np.argmax(allocated > pool.size))
+        findings.append(
+            f"The pool of {format_size(pool.size)} is full at instant {at} of {place.n}; then: {pool.when_full.replace('-', ' ')}."
+        )
+    if pool.metadata_size and int(tables.max(initial=0)) > pool.metadata_size:
+        findings.append(f"Metadata grows past the {format_size(pool.metadata_size)} that the pool can hold.")
+    if limits.hard and most > limits.hard:
+        findings.append(f"{most} snapshots exist at once, but {place.mechanism.title} allows {limits.hard}.")
+    elif limits.advised and most > limits.advised:
+        findings.append(f"{most} snapshots exist at once; for {place.mechanism.title} at most {limits.advised} are advised.")
+    return tuple(findings)
