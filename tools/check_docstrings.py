@@ -1,34 +1,59 @@
-"""See that every public docstring says everything: parameters, what is returned or yielded, what is raised.
+"""See that docstrings say everything that is true, and nothing that is not.
 
 ruff checks that a docstring is there and `numpydoc lint` checks its form.  Neither sees whether it is
-complete in the sense of this project:
+complete in the sense of this project.  What users reach from `snapsim.__all__` (functions, methods of
+classes, functions of modules) has to say all of it:
 
-* every parameter is documented, and none that does not exist;
-* a function that returns or yields something has the section for it, unless it takes no parameters and
-  its one line says it all;
-* every exception that the function raises by name has an entry under "Raises".
+* every parameter;
+* what is returned or yielded, unless there are no parameters and the one line says it all;
+* every exception that it raises itself, by name, under "Raises".
 
-Left out: private names, properties, magic methods, functions inside functions, and the sections of
-kernels (`*_kernels.py`), which are documented by the API function that calls them; but what they do
-document has to be right.  A method that fulfils a protocol may say ``See `Protocol.method`.`` instead.
+Inside the package one line is enough, but what it documents has to be right: a section "Parameters" has every
+parameter of the function and no other.
 
-Usage: ``python tools/check_docstrings.py [FOLDER ...]`` (default: snapsim)
+Left out: private names, properties, magic methods, functions inside functions, and methods that a
+protocol of the project documents.
+
+Usage: ``python tools/check_docstrings.py``
 """
 
 import ast
+import inspect
 import re
 import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 from numpydoc.docscrape import NumpyDocString
+
+import snapsim
+
+PACKAGE = Path(snapsim.__file__).parent
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 NOT_PROMISED = {"AssertionError", "NotImplementedError", "StopIteration"}
-REFERENCE = re.compile(r"See `[^`]+`")
 PROPERTY = {"property", "cached_property", "setter", "overload"}
+
+
+def promised_names() -> set[tuple[str, str]]:
+    """Name what users reach from `snapsim.__all__`, as (module, qualified name of a function or class)."""
+    found = set()
+    pending = [getattr(snapsim, name) for name in snapsim.__all__]
+    while pending:
+        thing = pending.pop()
+        if isinstance(thing, ModuleType):
+            names = getattr(thing, "__all__", [name for name in vars(thing) if not name.startswith("_")])
+            inside = (getattr(thing, name) for name in names)
+            pending += [
+                value for value in inside if getattr(value, "__module__", "").startswith(thing.__name__)
+            ]
+        elif inspect.isclass(thing) or inspect.isroutine(thing):
+            thing = inspect.unwrap(thing)
+            found.add((thing.__module__, thing.__qualname__))
+    return found
 
 
 def public_functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:
@@ -42,6 +67,13 @@ def public_functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:
                     scopes.append((f"{prefix}{node.name}.", node))
                 else:
                     yield f"{prefix}{node.name}", node
+
+
+def protocol_methods(trees: list[ast.Module]) -> set[str]:
+    """Name the methods that the protocols of these modules ask for."""
+    classes = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    protocols = (node for node in classes if any(ast.unparse(base) == "Protocol" for base in node.bases))
+    return {method.name for protocol in protocols for method in protocol.body if isinstance(method, Function)}
 
 
 def own_nodes(function: Function) -> Iterator[ast.AST]:
@@ -99,46 +131,57 @@ def decorators(function: Function) -> set[str]:
     return {node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "") for node in parts}
 
 
-def complaints(function: Function, *, kernel: bool) -> Iterator[str]:
-    """Yield what a function's docstring lacks or invents."""
-    text = ast.get_docstring(function)
-    if text is None or decorators(function) & PROPERTY or REFERENCE.match(text):
-        return  # a missing docstring is ruff's business
-    doc = NumpyDocString(text)
+def untrue(function: Function, doc: NumpyDocString) -> Iterator[str]:
+    """Yield where a section "Parameters", if there is one, differs from the signature."""
     have, told = parameters(function), documented(doc, "Parameters") + documented(doc, "Other Parameters")
     if unknown := [name for name in told if name not in have and not name.startswith("_")]:
         yield f"documents parameters that it does not have: {', '.join(unknown)}"
-    if kernel:
-        return
-    if missing := [name for name in have if name not in told]:
-        yield f"does not document its parameters: {', '.join(missing)}"
+    if told and (missing := [name for name in have if name not in told]):
+        yield f"documents some parameters, but not {', '.join(missing)}"
+
+
+def unsaid(function: Function, doc: NumpyDocString) -> Iterator[str]:
+    """Yield which sections a function that users call lacks."""
+    have = parameters(function)
+    if have and not doc["Parameters"] and not doc["Other Parameters"]:
+        yield f"does not document its parameters: {', '.join(have)}"
+    says_it_all = not have and "\n" not in (ast.get_docstring(function) or "").strip()
     generator = any(isinstance(node, ast.Yield | ast.YieldFrom) for node in own_nodes(function))
-    says_it_all = not have and "\n" not in text.strip()
     if generator and not doc["Yields"] and not doc["Returns"] and not says_it_all:
         yield 'has no section "Yields"'
     if not generator and returns_something(function) and not doc["Returns"] and not says_it_all:
         yield 'has no section "Returns"'
-    promised = {word for entry in doc["Raises"] for word in re.findall(r"\w+", entry.type or entry.name)}
-    if silent := sorted(raised(function) - promised):
+    told = {word for entry in doc["Raises"] for word in re.findall(r"\w+", entry.type or entry.name)}
+    if silent := sorted(raised(function) - told):
         yield f'raises without saying so under "Raises": {", ".join(silent)}'
 
 
-def main(folders: list[str]) -> int:
-    """Check every module below the folders; return the exit status."""
+def main() -> int:
+    """Check every module of the package; return the exit status."""
     warnings.simplefilter("error")  # numpydoc warns about sections that it cannot read
+    modules = [(path, ast.parse(path.read_text(encoding="utf-8"))) for path in sorted(PACKAGE.rglob("*.py"))]
+    protocols = protocol_methods([tree for _, tree in modules])
+    promised = promised_names()
     found = 0
-    for path in sorted(path for folder in folders for path in Path(folder).rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+    for path, tree in modules:
+        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
         for name, function in public_functions(tree):
+            owner, _, method = name.rpartition(".")
+            text = ast.get_docstring(function)
+            if text is None or decorators(function) & PROPERTY:
+                continue  # a missing docstring is ruff's business
             try:
-                faults = list(complaints(function, kernel=path.stem.endswith("_kernels")))
+                doc = NumpyDocString(text)
+                faults = list(untrue(function, doc))
+                if (module, owner or name) in promised and not (owner and method in protocols):
+                    faults += unsaid(function, doc)
             except (UserWarning, ValueError) as error:
                 faults = [f"has a docstring that numpydoc cannot read: {error}"]
             for fault in faults:
-                print(f"{path}:{function.lineno}: {name} {fault}")
-                found += 1
+                print(f"{path.relative_to(PACKAGE.parent)}:{function.lineno}: {name} {fault}")
+            found += len(faults)
     return 1 if found else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or ["snapsim"]))
+    sys.exit(main())
