@@ -177,6 +177,10 @@ class Fingerprint:
             rows = order[start:stop]
             self._feed(int(codes[start]), tuple(column[rows] for column in columns))
 
+    def update_volume(self, code: int, columns: Mapping[str, Any]) -> None:
+        """Take in the next requests of one volume, by column name."""
+        self._feed(code, tuple(columns[name] for name in ("time_ns", "op", "offset", "length")))
+
     def _feed(self, code: int, columns: tuple[Any, ...]) -> None:
         if code not in self._hashes:
             self._hashes[code] = tuple(hashlib.sha256() for _ in columns)

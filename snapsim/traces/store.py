@@ -61,7 +61,7 @@ def write(trace: Trace, path: str | os.PathLike[str], *, compression: str = "lz4
     StoreError
         The place cannot be written to, or holds a folder that is no stored trace.
     """
-    target = _target(path)
+    target = checked_target(path)
     info = trace.info
     with replacing(target) as folder:
         new = folder / target.name
@@ -72,14 +72,16 @@ def write(trace: Trace, path: str | os.PathLike[str], *, compression: str = "lz4
             spool = Spool(folder)
             for batch in batches:
                 spool.add(batch)
-            write_volumes(new, spool, info, compression=compression)
+            volumes = [(trace.volumes[code], spool.merged(code)) for code in spool.volumes()]
+            write_volumes(new, volumes, info, extras=spool.extras or (), compression=compression)
     return target
 
 
-def _target(path: str | os.PathLike[str]) -> Path:
+def checked_target(path: str | os.PathLike[str]) -> Path:
+    """Return where to write, made absolute; StoreError if that is a folder that is no stored trace."""
     target = Path(os.path.abspath(path))
     if target.is_dir() and any(target.iterdir()):
-        _info(target)  # never replaces a folder that holds anything else
+        _info(target)  # so that no other folder is ever replaced
     return target
 
 
@@ -175,24 +177,42 @@ def _first_rows(pieces: list[NamedColumns], rows: int) -> tuple[NamedColumns, li
 
 
 def write_volumes(
-    folder: Path, spool: Spool, info: TraceInfo | Callable[[], TraceInfo], *, compression: str = "lz4"
+    folder: Path,
+    volumes: Sequence[tuple[str, Iterator[NamedColumns]]],
+    info: TraceInfo | Callable[[], TraceInfo],
+    *,
+    extras: Sequence[str],
+    compression: str = "lz4",
 ) -> None:
-    """Write the folder of a trace of several volumes, whose codes in the spool index `info.volumes`; not atomic."""
-    codes = spool.volumes()
-    group_rows = max(1024, min(_GROUP_ROWS, _MERGE_ROWS // max(len(codes), 1)))
-    names = (info() if callable(info) else info).volumes
+    """Write the folder of a trace of several volumes; not atomic by itself.
+
+    Parameters
+    ----------
+    folder : Path
+        Made here.
+    volumes : sequence of (name, iterator of columns)
+        Of each volume its time-ordered requests with their sequence numbers.
+    info : TraceInfo or callable
+        Kept in the metadata; a callable is asked when all volumes are written.
+    extras : sequence of str
+        Optional columns that the volumes have.
+    compression : str
+        Of the pages.
+    """
+    group_rows = max(1024, min(_GROUP_ROWS, _MERGE_ROWS // max(len(volumes), 1)))
     folder.mkdir()
     collected = []
-    for code in codes:
-        part = folder / _part(names[code])
+    for name, pieces in volumes:
+        part = folder / _part(name)
         part.parent.mkdir()
-        metadata = write_file(part, spool.merged(code), None, compression=compression, group_rows=group_rows)
-        metadata.set_file_path(_part(names[code]))
+        metadata = write_file(part, pieces, None, compression=compression, group_rows=group_rows)
+        metadata.set_file_path(_part(name))
         collected.append(metadata)
     final = info() if callable(info) else info
-    columns = ("time_ns", "sequence", "op", "offset", "length", *(spool.extras or ()))
-    schema = _schema(columns).with_metadata({KEY: final.to_json().encode()})
-    pq.write_metadata(schema, folder / METADATA, metadata_collector=collected)
+    schema = _schema(("time_ns", "sequence", "op", "offset", "length", *extras))
+    pq.write_metadata(
+        schema.with_metadata({KEY: final.to_json().encode()}), folder / METADATA, metadata_collector=collected
+    )
 
 
 def _part(name: str) -> str:

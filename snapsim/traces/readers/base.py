@@ -70,6 +70,10 @@ class Raw(NamedTuple):
         return Raw(*(column[keep] if column is not None else None for column in self))
 
 
+NOTHING = Raw(*(np.empty(0, dtype) for dtype in (np.int64, np.uint8, np.int64, np.int64, np.int64)))
+"""No requests: yielding it gives the import a turn (to judge the damage, to show progress)."""
+
+
 @dataclass(frozen=True)
 class DroppedLine:
     """A damaged line that was left out.

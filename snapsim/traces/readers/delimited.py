@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from snapsim.traces.readers.base import BAD_OP, Options, Raw, Reader, ReadLog, scaled
+from snapsim.traces.readers.base import BAD_OP, NOTHING, Options, Raw, Reader, ReadLog, scaled
 from snapsim.traces.readers.decimals import decimals
 from snapsim.traces.source import Source
 from snapsim.types import Int64Array
@@ -36,6 +36,9 @@ class Kind(Enum):
     DECIMAL = "decimal number"
     NAME = "name"
     OP = "op"
+
+
+_DTYPES = {Kind.DECIMAL: f"S{_TEXT_WIDTH}", Kind.NAME: "category", Kind.OP: "category"}
 
 
 class Field(NamedTuple):
@@ -119,8 +122,17 @@ class DelimitedReader(Reader):
         layout = self.layout(source, options)
         for first, chunk in source.chunks():
             for rows in parse(chunk, first, layout, log):
-                if len(rows.line):
-                    yield self.raw(rows, log, options)
+                yield self.raw(rows, log, options)
+            yield NOTHING  # so that the damage is judged even when no line is good
+
+
+def name_codes(names: pd.Categorical, log: ReadLog) -> npt.NDArray[np.int32]:
+    """Return the volume codes of a column of names; new volumes are numbered in the order of their first lines."""
+    used, first = np.unique(names.codes, return_index=True)
+    table = np.zeros(len(names.categories), np.int32)
+    for code in used[np.argsort(first)]:
+        table[code] = log.volume(str(names.categories[code]).strip())
+    return table[names.codes]
 
 
 def parse(chunk: bytes, first: int, layout: Layout, log: ReadLog) -> Iterator[Rows]:
@@ -157,7 +169,12 @@ def _typed(chunk: bytes, layout: Layout) -> pd.DataFrame | None:
     Integers are inferred and then checked, because a column that is *asked* to be int64 silently takes 1.8E+11, and
     rounds its neighbours on the way.
     """
-    dtypes = {Kind.DECIMAL: f"S{_TEXT_WIDTH}", Kind.NAME: "category", Kind.OP: "category"}
+    here = len(_parts(chunk[: chunk.find(b"\n") + 1 or len(chunk)].decode("utf-8", "replace"), layout))
+    if here > _most_fields(layout):
+        return None
+    fields = [field for field in layout.fields if field.position < here]
+    if len(fields) < len(layout.fields) and not all(field.optional for field in set(layout.fields).difference(fields)):
+        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -165,10 +182,11 @@ def _typed(chunk: bytes, layout: Layout) -> pd.DataFrame | None:
                 io.BytesIO(chunk),
                 sep=layout.separator,
                 header=None,
-                names=list(range(_most_fields(layout))),  # type: ignore[arg-type]
-                usecols=sorted(field.position for field in layout.fields),
+                names=list(range(here)),  # type: ignore[arg-type]
+                # with columns to use, longer lines would be let through
+                usecols=sorted(field.position for field in fields) if layout.more_fields else None,
                 index_col=False,
-                dtype={field.position: dtypes[field.kind] for field in layout.fields if field.kind in dtypes},  # type: ignore[arg-type]
+                dtype={field.position: _DTYPES[field.kind] for field in fields if field.kind in _DTYPES},  # type: ignore[arg-type]
                 engine="c",
                 na_filter=False,
                 low_memory=True,  # pieces that stay in the processor's cache: twice as fast
@@ -177,7 +195,7 @@ def _typed(chunk: bytes, layout: Layout) -> pd.DataFrame | None:
             )
     except (ValueError, OverflowError, Warning):  # pandas' parser errors are ValueErrors
         return None
-    integers = (field for field in layout.fields if field.kind is Kind.INTEGER and not field.optional)
+    integers = (field for field in fields if field.kind is Kind.INTEGER and not field.optional)
     return frame if all(frame[field.position].dtype == np.int64 for field in integers) else None
 
 
@@ -186,6 +204,9 @@ def _finished(frame: pd.DataFrame, line: Int64Array, layout: Layout, log: ReadLo
     keep = np.ones(len(line), bool)
     columns: dict[str, Any] = {}
     for field in sorted(layout.fields, key=lambda field: field.kind is not Kind.OP):  # a skipped event is not damaged
+        if field.position not in frame.columns:
+            columns[field.name] = np.full(len(line), -1, np.int64)
+            continue
         column = frame[field.position]
         if field.kind is Kind.NAME:
             columns[field.name] = column.array
@@ -213,7 +234,8 @@ def _ops(
 ) -> npt.NDArray[np.uint8]:
     table = np.empty(len(names.categories), np.uint8)
     for code, name in enumerate(names.categories):
-        meaning = layout.ops.get(str(name).strip())
+        text = str(name).strip()
+        meaning = layout.ops.get(text, layout.ops.get(text.lower()))
         if isinstance(meaning, int):
             table[code] = meaning
         elif meaning is not None:
@@ -249,7 +271,7 @@ def _wrong(text: str, layout: Layout) -> tuple[str, str] | None:
     """Return the field that is wrong in a line and what is wrong with it, or None."""
     if "\r" in text or "\0" in text:
         return "line", "has control characters in it"
-    parts = text.split() if layout.separator == SPACES else text.split(layout.separator)
+    parts = _parts(text, layout)
     if len(parts) > _most_fields(layout):
         return "line", f"has {len(parts)} fields where at most {layout.width} are expected"
     for field in layout.fields:
@@ -263,6 +285,10 @@ def _wrong(text: str, layout: Layout) -> tuple[str, str] | None:
             if abs(int(part)) > _INT64_MAX:
                 return field.name, f"{_shown(part)} does not fit into 63 bits"
     return None
+
+
+def _parts(text: str, layout: Layout) -> list[str]:
+    return text.split() if layout.separator == SPACES else text.split(layout.separator)
 
 
 def _most_fields(layout: Layout) -> int:

@@ -1,0 +1,61 @@
+"""The CSV form of CloudPhysics vscsi traces: `version,time,op,size,lbn`, ops as SCSI opcodes in hexadecimal."""
+
+from snapsim.traces.readers.base import Options, Raw, ReadLog, Units, sample_lines, scaled
+from snapsim.traces.readers.delimited import DelimitedReader, Field, Kind, Layout, Rows
+from snapsim.traces.source import Source
+from snapsim.types import DISCARD, FLUSH, READ, WRITE, WRITE_ZEROES
+from snapsim.units import SECOND
+
+_KNOWN = {
+    **dict.fromkeys((0x08, 0x28, 0x88, 0xA8), READ),
+    **dict.fromkeys((0x0A, 0x2A, 0x8A, 0xAA), WRITE),
+    **dict.fromkeys((0x41, 0x93), WRITE_ZEROES),
+    **dict.fromkeys((0x35, 0x91), FLUSH),
+    0x42: DISCARD,
+}
+_OPS: dict[str, int | str] = {
+    text: _KNOWN.get(code, f"SCSI command 0x{code:02x}")
+    for code in range(256)
+    for text in (f"{code:x}", f"{code:02x}")
+}
+_LAYOUT = Layout(
+    fields=(
+        Field("time", 1, Kind.INTEGER),
+        Field("op", 2, Kind.OP),
+        Field("size", 3, Kind.INTEGER),
+        Field("lbn", 4, Kind.INTEGER),
+    ),
+    width=5,
+    ops=_OPS,
+    header=("version", "lbn"),
+)
+
+
+class CloudPhysicsCsvReader(DelimitedReader):
+    """Times are whole seconds of the host's uptime, sizes bytes, addresses sectors of 512 bytes."""
+
+    name = "cloudphysics-csv"
+    title = "CloudPhysics vscsi as CSV"
+    extensions = (".csv",)
+    units = Units(time=SECOND, address=512, length=1)
+
+    def sniff(self, head: bytes, name: str) -> bool:
+        lines = sample_lines(head)
+        return bool(lines) and lines[0].replace(" ", "").lower() == "version,time,op,size,lbn"
+
+    def layout(self, source: Source, options: Options) -> Layout:
+        return _LAYOUT
+
+    def raw(self, rows: Rows, log: ReadLog, options: Options) -> Raw:
+        if options.units.time == SECOND:
+            log.note("times are whole seconds: within a second only the order of requests is known")
+        return Raw(
+            time_ns=scaled(rows.columns["time"], options.units.time),
+            op=rows.columns["op"],
+            offset=scaled(rows.columns["lbn"], options.units.address),
+            length=scaled(rows.columns["size"], options.units.length),
+            line=rows.line,
+        )
+
+
+READERS = (CloudPhysicsCsvReader(),)
