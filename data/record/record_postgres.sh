@@ -1,5 +1,5 @@
 #!/bin/bash
-# shellcheck disable=SC1091,SC2015,SC2016,SC2054
+# shellcheck disable=SC1091,SC2015,SC2016,SC2054,SC2086
 # Record the requests of a virtual machine's disk while it runs PostgreSQL and package work.
 #
 # A Debian guest is installed into a directory, packed into an ext4 image, and booted under qemu with
@@ -31,8 +31,8 @@ Records the disk of a Debian guest that runs PostgreSQL (pgbench) and package wo
   --keep             keep the guest's files and image; the next run takes its guest from there
 
 Left in WORKDIR: disk.log (raw nbdkit log, times in UTC), initial-map.json (what was allocated before the
-first request), console.log (the guest's serial console, each line stamped by the host), guest-packages.txt,
-provenance.toml.
+first request), console.log (the guest's serial console, each line stamped by the host), guest-packages.txt
+(name, version, and whether installed beforehand or only in the guest's package archive), provenance.toml.
 TEXT
 }
 
@@ -147,8 +147,11 @@ mkdir -p rootfs/etc/systemd/system/multi-user.target.wants
 ln -sf ../job.service rootfs/etc/systemd/system/multi-user.target.wants/job.service
 printf 'UNIT=%s\nSCALE=%s\nCLIENTS=%s\nPACKAGES="%s"\n' "$unit" "$scale" "$clients" "${work_packages[*]}" \
     > rootfs/root/job.conf
-chroot rootfs dpkg-query -W -f '${Package} ${Version}\n' > guest-packages.txt
-work_packages_count=$(find rootfs/var/cache/apt/archives -name '*.deb' | wc -l)
+{   chroot rootfs dpkg-query -W -f '${Package} ${Version} installed\n'
+    for file in rootfs/var/cache/apt/archives/*.deb; do
+        chroot rootfs dpkg-deb -W --showformat '${Package} ${Version} archive\n' "${file#rootfs}"
+    done
+} > guest-packages.txt
 kernel=$(echo rootfs/boot/vmlinuz-*-cloud-amd64)
 initrd=$(echo rootfs/boot/initrd.img-*-cloud-amd64)
 
@@ -230,6 +233,7 @@ command_line() {
     quote "${words[*]}"
 }
 installed() { chroot rootfs dpkg-query -W -f '${Version}' "$1"; }
+numbers() { printf 'stat = [%s' "$1"; shift; printf ', %s' "$@"; echo ']'; }
 utc() { date -u -d "@$1" +%Y-%m-%dT%H:%M:%S.%6NZ; }
 
 {
@@ -268,9 +272,9 @@ utc() { date -u -d "@$1" +%Y-%m-%dT%H:%M:%S.%6NZ; }
     echo "init = $(quote "systemd $(installed systemd)")"
     echo "postgresql = $(quote "$(installed postgresql-15 2> /dev/null || installed postgresql)")"
     echo "dpkg = $(quote "$(installed dpkg)")"
-    echo "packages_installed_before = $(wc -l < guest-packages.txt)"
+    echo "packages_installed_before = $(grep -c ' installed$' guest-packages.txt)"
     echo "work_packages = $(quote "${work_packages[*]}")"
-    echo "work_packages_with_dependencies = $work_packages_count"
+    echo "work_packages_with_dependencies = $(grep -c ' archive$' guest-packages.txt)"
     echo
     echo "[commands]"
     echo "image = $(command_line "${mke2fs_command[@]}")"
@@ -296,11 +300,11 @@ utc() { date -u -d "@$1" +%Y-%m-%dT%H:%M:%S.%6NZ; }
                 echo "status = ${rest#status=}" ;;
             stat)
                 [ "$name" != boot ] || printf '\n[boot]\n'
-                echo "stat = [${rest// /, }]" ;;
+                numbers $rest ;;
             final)
                 echo; echo "[final]                      # after the root file system was remounted read-only"
                 echo "host_time = $(utc "$host")"
-                echo "stat = [$name, ${rest// /, }]" ;;
+                numbers $name $rest ;;
             summary)
                 echo "result = $(quote "$rest")" ;;
         esac
