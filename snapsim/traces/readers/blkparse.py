@@ -14,6 +14,7 @@ import numpy as np
 from snapsim.traces.readers.base import Options, Raw, Reader, ReadLog, Units, matching_share, scaled
 from snapsim.traces.readers.tokens import BoolArray, Tokens, accept, blocks, integers, word, word_in
 from snapsim.traces.readers.tracer import ACTION_OPTION, CHOICES, NONE, UNKNOWN, choose_action, rwbs
+from snapsim.traces.readers.volumes import volume_codes
 from snapsim.traces.source import Source
 from snapsim.types import FLUSH
 from snapsim.units import SECOND
@@ -107,14 +108,14 @@ def _requests(lines: Tokens, log: ReadLog, options: Options) -> Raw:
     log.skip(int((good & idle).sum()), "event without sectors")
     log.skip(int((good & failed & ~idle).sum()), "failed")
     keep = good & ~idle & ~failed
-    codes, names = lines.distinct(_DEVICE)
+    device, names = lines.rows(keep).distinct(_DEVICE)
     return Raw(
         time_ns[keep],
         np.where(flush, np.uint8(FLUSH), op)[keep],
         np.where(flush, 0, scaled(sector, options.units.address))[keep],
         np.where(flush, 0, scaled(sectors, options.units.length))[keep],
         lines.line[keep],
-        log.volume_codes(names)[codes[keep]],
+        volume_codes(log, device, names.__getitem__),
     )
 
 

@@ -17,6 +17,7 @@ from snapsim.traces.compression import plain_name
 from snapsim.traces.readers.base import OUT_OF_RANGE, Options, Raw, Reader, ReadLog, Units, scaled
 from snapsim.traces.readers.records import Records, SizedRecords
 from snapsim.traces.readers.tracer import ACTION_OPTION, choose_action
+from snapsim.traces.readers.volumes import volume_codes
 from snapsim.traces.source import Source
 from snapsim.types import DISCARD, FLUSH, READ, WRITE, Int64Array
 from snapsim.units import SECOND
@@ -151,16 +152,16 @@ def _requests(number: Int64Array, headers: Records, action: str, log: ReadLog, o
     ).astype(np.uint8)
     sector = np.where(headers["sector"] < 2**63, headers["sector"], 0).astype(np.int64)
     offset = np.where(headers["sector"] < 2**63, scaled(sector, options.units.address), OUT_OF_RANGE)
-    devices, codes = np.unique(headers["device"], return_inverse=True)
-    volume = log.volume_codes(
-        f"{device >> _MINOR_BITS},{device & (1 << _MINOR_BITS) - 1}" for device in devices
+    keep = ~idle & ~failed
+    return Raw(
+        scaled(headers["time"].astype(np.int64), options.units.time)[keep],
+        op[keep],
+        np.where(flush, 0, offset)[keep],
+        np.where(flush, 0, scaled(size, options.units.length))[keep],
+        number[keep],
+        volume_codes(log, headers["device"][keep].astype(np.int64), _device_name),
     )
-    rows = Raw(
-        scaled(headers["time"].astype(np.int64), options.units.time),
-        op,
-        np.where(flush, 0, offset),
-        np.where(flush, 0, scaled(size, options.units.length)),
-        number,
-        volume[codes],
-    )
-    return rows.take(~idle & ~failed)
+
+
+def _device_name(device: int) -> str:
+    return f"{device >> _MINOR_BITS},{device & (1 << _MINOR_BITS) - 1}"

@@ -12,6 +12,7 @@ import numpy as np
 from snapsim.errors import RefusedFileError
 from snapsim.traces.readers.base import Options, Raw, Reader, ReadLog, Units, scaled
 from snapsim.traces.readers.tokens import BoolArray, Tokens, accept, blocks, word, word_in
+from snapsim.traces.readers.volumes import volume_codes
 from snapsim.traces.source import Source
 from snapsim.types import DISCARD, FLUSH, READ, WRITE, Int64Array
 from snapsim.units import MICROSECOND
@@ -113,12 +114,12 @@ def _requests(lines: Tokens, times: Int64Array, shift: int, log: ReadLog, option
     )
     log.skip(int((good & file_action).sum()), "file action")
     keep = good & ~file_action
-    codes, names = lines.rows(keep).distinct(shift)
+    file, names = lines.rows(keep).distinct(shift)
     return Raw(
         scaled(times[keep], options.units.time),
         op[keep],
         np.where(flush, 0, scaled(offset, options.units.address))[keep],
         np.where(flush, 0, scaled(length, options.units.length))[keep],
         lines.line[keep],
-        log.volume_codes(names)[codes],
+        volume_codes(log, file, names.__getitem__),
     )

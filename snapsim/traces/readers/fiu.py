@@ -16,6 +16,7 @@ import numpy.typing as npt
 from snapsim.traces.readers.base import Options, Raw, Reader, ReadLog, Units, matching_share, scaled
 from snapsim.traces.readers.tokens import BoolArray, Tokens, accept, blocks
 from snapsim.traces.readers.tracer import UNKNOWN, rwbs
+from snapsim.traces.readers.volumes import volume_codes
 from snapsim.traces.source import Source
 from snapsim.types import READ, WRITE
 
@@ -76,18 +77,18 @@ def _requests(lines: Tokens, log: ReadLog, options: Options) -> Raw:
         ("block", placed, "not a number"),
         ("sectors", sized, "not a number"),
         ("rw", (op != UNKNOWN) & ((op == READ) | (op == WRITE)), "neither R nor W"),
-        ("device", has_major & has_minor, "not two numbers"),
+        ("device", has_major & has_minor & (major < 1 << 31) & (minor < 1 << 32), "not two numbers"),
         ("digest", digested, "not the hexadecimal digits of MD5 sums"),
     )
-    devices, codes = np.unique(major[good] << 32 | minor[good], return_inverse=True)
-    volume = log.volume_codes(f"{device >> 32},{device & 0xFFFFFFFF}" for device in devices.tolist())
     return Raw(
         scaled(time_ns[good], options.units.time),
         op[good],
         scaled(block[good], options.units.address),
         scaled(sectors[good], options.units.length),
         lines.line[good],
-        volume[codes],
+        volume_codes(
+            log, (major << 32 | minor)[good], lambda device: f"{device >> 32},{device & 0xFFFFFFFF}"
+        ),
         digest=digest[good],
     )
 

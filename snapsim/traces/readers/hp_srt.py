@@ -15,6 +15,7 @@ import numpy as np
 from snapsim.errors import RefusedFileError
 from snapsim.traces.readers.base import Options, Raw, Reader, ReadLog, Units, scaled
 from snapsim.traces.readers.records import Records, SizedRecords
+from snapsim.traces.readers.volumes import volume_codes
 from snapsim.traces.readers.wallclock import WallClock
 from snapsim.traces.source import Source
 from snapsim.types import READ, WRITE, Int64Array
@@ -108,11 +109,10 @@ def _requests(
     log.skip(int((~io).sum()), "record of another kind")
     number, rows = number[io], rows[io]
     unit = options.units
-    devices, codes = np.unique(rows["device"], return_inverse=True)
-    names = [f"0x{device & 0xFFFFFFFF:08x}" for device in devices.tolist()]
-    for device, name in zip(devices.tolist(), names, strict=True):
+    devices = rows["device"].astype(np.int64)
+    for device in np.unique(devices).tolist():
         if (disk := device >> 8 & 0xFF) in capacities:
-            log.set_capacity(name, capacities[disk])
+            log.set_capacity(_device_name(device), capacities[disk])
     fields = {
         name: rows[name].astype(np.int64) for name in ("second", "microsecond", "stop", "block", "bytes")
     }
@@ -122,6 +122,10 @@ def _requests(
         scaled(fields["block"], unit.address),
         scaled(fields["bytes"], unit.length),
         number,
-        log.volume_codes(names)[codes],
+        volume_codes(log, devices, _device_name),
         np.maximum(scaled(fields["stop"], unit.time), -1),
     )
+
+
+def _device_name(device: int) -> str:
+    return f"0x{device & 0xFFFFFFFF:08x}"

@@ -117,7 +117,7 @@ def _entries(stream: Stream, sector: int, entries: int, log: ReadLog) -> Iterato
             yield _Entry(number, WRITE, _bytes(first, sector), _bytes(count, sector))
     if number < entries:
         log.note(f"the superblock promises {entries} entries, and the log has {number}")
-    elif stream.read(1):
+    elif any(stream.read(sector)):  # a device that the log does not fill holds zeroes there
         log.note(
             f"the log goes on behind the {entries} entries that its superblock vouches for: they are left out"
         )

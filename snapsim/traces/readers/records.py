@@ -14,6 +14,7 @@ from snapsim.types import Int64Array
 Records = npt.NDArray[Any]
 
 _BLOCK = 1 << 21
+_LARGEST = 1 << 20
 
 
 def fixed_records(stream: Stream, dtype: np.dtype[Any], log: ReadLog) -> Iterator[tuple[Int64Array, Records]]:
@@ -36,7 +37,7 @@ def fixed_records(stream: Stream, dtype: np.dtype[Any], log: ReadLog) -> Iterato
         The records.
     """
     number = 1
-    while block := stream.read(_BLOCK // dtype.itemsize * dtype.itemsize):
+    while block := stream.read(max(_BLOCK // dtype.itemsize, 1) * dtype.itemsize):
         count, rest = divmod(len(block), dtype.itemsize)
         records = np.frombuffer(block, dtype, count)
         yield np.arange(number, number + count, dtype=np.int64), records
@@ -91,45 +92,46 @@ class SizedRecords:
         block : bytes
             What the records were read from.
         """
-        number, rest = 1, b""
+        number, rest, lost = 1, b"", False
         while part := stream.read(_BLOCK):
             block = rest + part
-            places, numbers, used, number = self._walk(block, number, log)
-            yield np.array(numbers, np.int64), self._headers(block, places), np.array(places, np.int64), block
+            places, wrong, used, lost = self._walk(block, lost=lost)
+            # a stretch of damage has one number, as if it were a record
+            place, damage = np.array(places, np.int64), np.array(wrong, np.int64)
+            numbers = number + np.arange(len(place)) + np.searchsorted(damage, place)
+            damaged = number + np.arange(len(damage)) + np.searchsorted(place, damage)
+            log.drop_rows(damaged, "record", "does not begin as a record does")
+            number += len(place) + len(damage)
+            yield numbers, self._headers(block, place), place, block
             rest = block[used:]
-        if rest:
+        if rest and not lost:
             log.drop(number, "record", f"cut off after {len(rest)} bytes")
 
-    def _walk(self, block: bytes, number: int, log: ReadLog) -> tuple[list[int], list[int], int, int]:
+    def _walk(self, block: bytes, *, lost: bool) -> tuple[list[int], list[int], int, bool]:
+        """Go from record to record; return where they are, where damage begins, how far, and if in damage."""
         places: list[int] = []
-        numbers: list[int] = []
-        place = 0
-        unpack, header, last = self._size.unpack_from, self.dtype.itemsize, len(block) - self.dtype.itemsize
+        wrong: list[int] = []
+        place, last = 0, len(block) - self.dtype.itemsize
         while place <= last:
-            if not block.startswith(self._magic, place + self._magic_at):
-                found = block.find(self._magic, place + self._magic_at)
-                log.drop(number, "record", f"does not begin as a record does (at byte {place} of its block)")
-                number += 1
-                if found < 0:
-                    return places, numbers, max(last + 1, place + 1), number
-                place = found - self._magic_at
-                continue
-            size = unpack(block, place + self._size_at)[0] + self._extra
-            if size < header:
-                log.drop(number, "size", f"{size} bytes, less than the record's header has")
-                size = header
+            size = self._size.unpack_from(block, place + self._size_at)[0] + self._extra
+            begins = block.startswith(self._magic, place + self._magic_at)
+            if not begins or not self.dtype.itemsize <= size <= _LARGEST:
+                if not lost:
+                    wrong.append(place)
+                lost = True
+                found = block.find(self._magic, place + self._magic_at + 1)
+                place = max(place + 1, found - self._magic_at if found >= 0 else last + 1)
             elif place + size > len(block):
                 break
             else:
+                lost = False
                 places.append(place)
-                numbers.append(number)
-            number += 1
-            place += size
-        return places, numbers, place, number
+                place += size
+        return places, wrong, place, lost
 
-    def _headers(self, block: bytes, places: list[int]) -> Records:
-        if not places:
+    def _headers(self, block: bytes, place: Int64Array) -> Records:
+        if not len(place):
             return np.zeros(0, self.dtype)
         data = np.frombuffer(block, np.uint8)
-        windows = np.lib.stride_tricks.sliding_window_view(data, self.dtype.itemsize)[np.array(places)]
-        return np.ascontiguousarray(windows).view(self.dtype).reshape(len(places))
+        windows = np.lib.stride_tricks.sliding_window_view(data, self.dtype.itemsize)[place]
+        return np.ascontiguousarray(windows).view(self.dtype).reshape(len(place))
