@@ -14,7 +14,8 @@ import pandas as pd
 
 from snapsim import schema
 from snapsim.errors import UsageError
-from snapsim.traces.extents import VolumeExtents
+from snapsim.traces.extents import VolumeExtents, by_volume
+from snapsim.traces.footprint import GrowingFootprint
 from snapsim.traces.trace import Trace
 from snapsim.types import READ, WRITE, WRITE_ZEROES, Batch, Int64Array
 from snapsim.units import SECOND, format_duration, parse_duration, parse_size
@@ -95,7 +96,7 @@ def working_set(trace: Trace, *, every: int | str = "1h", block_size: int | str 
     trace : Trace
         A trace of one or several volumes; figures are sums over the volumes.
     every : int or str
-        Distance of the instants.  Each one costs time in proportion to the footprint.  [ns]
+        Distance of the instants.  [ns]
     block_size : int or str
         Unit in which distinct bytes are counted.  [bytes]
 
@@ -113,15 +114,18 @@ def working_set(trace: Trace, *, every: int | str = "1h", block_size: int | str 
     length, size = _duration(every), _size(block_size)
     index: list[int] = []
     sizes: list[tuple[int, int]] = []
-    touched, written = VolumeExtents(), VolumeExtents()
+    touched, written = ([GrowingFootprint(size) for _ in trace.volumes] for _ in range(2))
     for interval, piece in _pieces(trace, length):
         if not index or interval != index[-1]:
-            sizes.append((touched.covered_bytes(size), written.covered_bytes(size)))
+            sizes.append((_total(touched), _total(written)))
             index.append(interval)
         writes = _writes(piece)
-        _add(touched, piece, writes | (piece.op == READ))
-        _add(written, piece, writes)
-    sizes.append((touched.covered_bytes(size), written.covered_bytes(size)))
+        for footprints, rows in ((touched, writes | (piece.op == READ)), (written, writes)):
+            volume = piece.volume[rows] if piece.volume is not None else None
+            offset, span = piece.offset[rows], piece.length[rows]
+            for code, own in by_volume(volume):
+                footprints[code].add(offset[own], span[own])
+    sizes.append((_total(touched), _total(written)))
 
     rows = index[-1] + 2 if index else 0
     # an instant sees the intervals that end at it or before it
@@ -275,6 +279,10 @@ def _writes(batch: Batch) -> Mask:
 def _add(extents: VolumeExtents, batch: Batch, rows: Mask) -> None:
     volume = batch.volume[rows] if batch.volume is not None else None
     extents.add(batch.offset[rows], batch.length[rows], volume)
+
+
+def _total(footprints: list[GrowingFootprint]) -> int:
+    return sum(footprint.covered_bytes() for footprint in footprints)
 
 
 def _times(trace: Trace, length: int, rows: int) -> pd.DatetimeIndex:

@@ -58,6 +58,47 @@ def union(start: Int64Array, end: Int64Array) -> Extents:
     return Extents(start[first], end[last])
 
 
+def intersection(one: Extents, other: Extents) -> Extents:
+    """Return the bytes that two sets share.
+
+    Parameters
+    ----------
+    one, other : Extents
+        The sets; time goes with the logarithm of the size of `other`.
+
+    Returns
+    -------
+    Extents
+        As sorted ranges with gaps between them.
+    """
+    first = np.searchsorted(other.end, one.start, side="right")
+    count = np.searchsorted(other.start, one.end, side="left") - first
+    # a range shows once for every range of the other set that it overlaps
+    mine = np.repeat(np.arange(count.size), count)
+    theirs = np.arange(mine.size) + np.repeat(first - np.cumsum(count) + count, count)
+    return Extents(
+        np.maximum(one.start[mine], other.start[theirs]),
+        np.minimum(one.end[mine], other.end[theirs]),
+    )
+
+
+def complement(extents: Extents) -> Extents:
+    """Return the 64-bit addresses that a set does not hold.
+
+    Parameters
+    ----------
+    extents : Extents
+        The set.
+
+    Returns
+    -------
+    Extents
+        As sorted ranges with gaps between them.
+    """
+    limits = np.iinfo(np.int64)
+    return Extents(np.append(limits.min, extents.end), np.append(extents.start, limits.max))
+
+
 class ExtentSet:
     """A growing set of bytes.
 

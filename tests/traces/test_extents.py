@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapsim.traces.extents import ExtentSet, VolumeExtents, by_volume, union
+from snapsim.traces.extents import (
+    ExtentSet,
+    VolumeExtents,
+    by_volume,
+    complement,
+    intersection,
+    union,
+)
+from snapsim.traces.footprint import GrowingFootprint
 
 ranges = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 40)), max_size=60)
 cuts = st.lists(st.integers(0, 60), max_size=6)
@@ -45,6 +53,36 @@ def test_extents_are_the_runs_of_the_set_of_bytes(pairs, at):
 def test_covered_bytes_counts_the_blocks_that_hold_a_byte(pairs, at, block_size):
     blocks = {byte // block_size for byte in bytes_of(pairs)}
     assert filled(pairs, at).covered_bytes(block_size) == len(blocks) * block_size
+
+
+@given(ranges, ranges)
+def test_difference_is_that_of_the_sets_of_bytes(pairs, others):
+    start, end = intersection(filled(pairs).extents, complement(filled(others).extents))
+    held = [
+        byte for first, last in zip(start.tolist(), end.tolist(), strict=True) for byte in range(first, last)
+    ]
+    assert held == sorted(bytes_of(pairs) - bytes_of(others))
+    assert (start < end).all()
+    assert (end[:-1] < start[1:]).all()
+
+
+@given(st.lists(ranges, max_size=12), st.integers(1, 70))
+def test_a_growing_footprint_counts_like_the_set_of_blocks(batches, block_size):
+    footprint, so_far = GrowingFootprint(block_size), set()
+    for batch in batches:
+        pairs = [(offset, length) for offset, length in batch if length]
+        footprint.add(*columns(pairs))
+        so_far |= {byte // block_size for byte in bytes_of(pairs)}
+        assert footprint.covered_bytes() == len(so_far) * block_size
+
+
+def test_a_large_footprint_is_counted_without_merging_what_is_new():
+    footprint, rng, so_far = GrowingFootprint(4096), np.random.default_rng(1), set()
+    for n in (5000, *[40] * 30):
+        blocks = rng.integers(0, 100_000, n)
+        footprint.add(blocks * 4096 + 7, np.full(n, 4096))
+        so_far |= set(blocks.tolist()) | set((blocks + 1).tolist())
+        assert footprint.covered_bytes() == len(so_far) * 4096
 
 
 @given(ranges, ranges)
