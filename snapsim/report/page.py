@@ -1,0 +1,105 @@
+"""Sections to one HTML file that needs nothing from elsewhere, written whole or not at all."""
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jinja2
+
+import snapsim
+from snapsim.engine.lifetimes import LifetimeMatrix
+from snapsim.planning.growth import Growth
+from snapsim.report.blocks import Section
+from snapsim.report.growth_sections import growth_answer, growth_sections, growth_title, provenance_section
+from snapsim.report.trace_sections import trace_answer, trace_figures, trace_sections
+from snapsim.traces import statistics
+from snapsim.traces.trace import Trace
+from snapsim.viz.figure import write_atomically
+
+
+def write(
+    growth: Growth,
+    path: str | os.PathLike[str],
+    *,
+    trace: Trace | None = None,
+    lifetimes: LifetimeMatrix | None = None,
+    title: str | None = None,
+) -> Path:
+    """Write the answer of `growth` as one HTML page.
+
+    Parameters
+    ----------
+    growth : Growth
+        The answer.
+    path : str or path
+        The file to write; its folder must exist.
+    trace : Trace, optional
+        The trace behind the answer; with it the page shows the trace's figures, its sanity report and its
+        dropped lines.
+    lifetimes : LifetimeMatrix, optional
+        Drawn as a heat map.
+    title : str, optional
+        The page's heading.
+
+    Returns
+    -------
+    pathlib.Path
+        Where the page is.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be written; what was there before stays as it was.
+    """
+    sections = list(growth_sections(growth, lifetimes))
+    if trace is not None:
+        summary = statistics.summarise(trace)
+        sections += [trace_figures(trace, summary), *trace_sections(trace, summary)]
+    sections.append(provenance_section(growth))
+    return _write(path, title or growth_title(growth), growth_answer(growth), sections)
+
+
+def write_trace(trace: Trace, path: str | os.PathLike[str], *, title: str | None = None) -> Path:
+    """Write what a trace is as one HTML page.
+
+    Parameters
+    ----------
+    trace : Trace
+        The trace; one volume or several.
+    path : str or path
+        The file to write; its folder must exist.
+    title : str, optional
+        The page's heading.
+
+    Returns
+    -------
+    pathlib.Path
+        Where the page is.
+
+    Raises
+    ------
+    UsageError
+        The trace holds no request, or the file cannot be written.
+    """
+    summary = statistics.summarise(trace)
+    sections = [trace_figures(trace, summary), *trace_sections(trace, summary)]
+    return _write(path, title or f"Trace {summary.source}", trace_answer(summary), sections)
+
+
+def _write(path: str | os.PathLike[str], title: str, answer: str, sections: Sequence[Section]) -> Path:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("snapsim.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("page.html.j2").render(
+        title=title,
+        answer=answer,
+        sections=[one for one in sections if one.blocks],
+        version=snapsim.__version__,
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+    return write_atomically(Path(path), page.encode())
