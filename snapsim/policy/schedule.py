@@ -181,6 +181,7 @@ class Schedule:
 
     Examples
     --------
+    >>> from snapsim.units import HOUR
     >>> schedule = Schedule.of(["6h", "0 1 * * *"])
     >>> [tick // HOUR for tick in schedule.ticks(0, DAY).tolist()]
     [0, 1, 6, 12, 18]

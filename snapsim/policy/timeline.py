@@ -278,15 +278,19 @@ def run(
         Instants are not ascending, or too far apart for the schedule.
     """
     keys = shared_keys(_as_nanoseconds(instants), policy.timezone)
-    taken = _taken(keys, policy.schedule)
+    timeline = _loop(policy, keys, _taken(keys, policy.schedule))
+    if progress is not None:
+        progress(keys.time_ns.size, keys.time_ns.size)
+    return timeline
+
+
+def _loop(policy: Policy, keys: CalendarKeys, taken: Taken) -> Timeline:
     verdicts = replay(
         retention.to_arrays(policy.rules), retention.to_catalog(policy.rules, keys, taken.created)
     )
     # A step counts snapshots; one past the last stands for one past the last instant.
     deleted = np.append(taken.created, keys.time_ns.size)[verdicts.step]
     deleted.flags.writeable = False
-    if progress is not None:
-        progress(keys.time_ns.size, keys.time_ns.size)
     return Timeline(policy, keys.time_ns, taken.created, deleted, taken, verdicts)
 
 

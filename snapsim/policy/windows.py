@@ -57,12 +57,15 @@ class Window:
             The text cannot be read, or the window is empty.
         """
         text = value if isinstance(value, str) else f"{value}ns"
-        months = 0
-        for found in _CALENDAR.finditer(text):
-            months += int(found["count"]) * (12 if found["unit"].lower().startswith("y") else 1)
+        calendar = list(_CALENDAR.finditer(text))
+        months = sum(
+            int(part["count"]) * (12 if part["unit"].lower().startswith("y") else 1) for part in calendar
+        )
         rest = _CALENDAR.sub("", text).strip()
         try:
-            duration = parse_duration(rest if isinstance(value, str) else value) if rest or not months else 0
+            duration = (
+                parse_duration(rest if isinstance(value, str) else value) if rest or not calendar else 0
+            )
         except UnitError as error:
             raise PolicyError(f'{error} (calendar months and years are written "1mo" and "1y")') from None
         if months == 0 and duration == 0:

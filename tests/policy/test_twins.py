@@ -13,7 +13,7 @@ from snapsim.policy.timeline import Taken, _loop
 from snapsim.types import Snapshot
 from snapsim.units import DAY, HOUR, MINUTE
 
-# nights in which clocks were changed: at an hour, by half an hour, one minute after midnight, at midnight, by a day
+# clocks were changed: at an hour, by half an hour, one minute after midnight, at midnight, by a day
 NIGHTS = {
     "UTC": ["2024-02-29T00:00Z", "2020-12-31T00:00Z"],
     "Europe/Berlin": ["2024-03-31T01:00Z", "2024-10-27T01:00Z"],
@@ -33,9 +33,9 @@ def nanoseconds(text):
 zones = st.sampled_from(sorted(NIGHTS))
 counts = st.one_of(st.just(0), st.integers(1, 5), st.just("unlimited"))
 windows = st.sampled_from([None, None, "90min", "1d", "10d", "1mo", "1mo2h", "1y", "2mo36h"])
-kept = st.tuples(
-    st.fixed_dictionaries({key: counts for key in KEEP_BUCKETS}), windows
-).filter(lambda rules: any(rules[0].values()) or rules[1])
+kept = st.tuples(st.fixed_dictionaries(dict.fromkeys(KEEP_BUCKETS, counts)), windows).filter(
+    lambda rules: any(rules[0].values()) or rules[1]
+)
 
 
 @st.composite
@@ -87,7 +87,9 @@ def loops(draw):
     zone = draw(zones)
     instants = sorted(draw(moments(zone, least=1, most=60, unique=True)))
     rules, within = draw(kept)
-    due = np.flatnonzero(draw(st.lists(st.booleans() | st.just(True), min_size=len(instants), max_size=len(instants))))
+    due = np.flatnonzero(
+        draw(st.lists(st.booleans() | st.just(True), min_size=len(instants), max_size=len(instants)))
+    )
     return Policy(schedule="1h", timezone=zone, keep_within=within, **rules), np.array(instants), due
 
 
@@ -96,9 +98,7 @@ def test_create_prune_create(case):
     policy, instants, due = case
     taken = Taken(due, np.ones(due.size, dtype=np.uint64), 0, 0)
     timeline = _loop(policy, CalendarKeys(instants, policy.timezone), taken)
-    wanted = reference.run(
-        instants.tolist(), due.tolist(), policy.rules, timezone=policy.timezone
-    )
+    wanted = reference.run(instants.tolist(), due.tolist(), policy.rules, timezone=policy.timezone)
     assert list(zip(timeline.created.tolist(), timeline.deleted.tolist(), strict=True)) == wanted
     told = dict(zip(timeline.created.tolist(), timeline.frame["reasons"], strict=True))
     for instant in range(instants.size):

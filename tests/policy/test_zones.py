@@ -18,14 +18,18 @@ NAMES = sorted(zoneinfo.available_timezones() - {"localtime"})
 YEAR_1900, YEAR_2100 = -2_208_988_800, 4_102_444_800
 
 seconds = st.integers(YEAR_1900, YEAR_2100)
-names = st.sampled_from(NAMES) | st.sampled_from(["Europe/Berlin", "Australia/Lord_Howe", "America/St_Johns", "Africa/Casablanca"])
+names = st.sampled_from(NAMES) | st.sampled_from(
+    ["Europe/Berlin", "Australia/Lord_Howe", "America/St_Johns", "Africa/Casablanca"]
+)
 
 
 @given(names, seconds, st.lists(st.integers(-(10**7), 10**7), min_size=1, max_size=30))
 def test_local_time_is_zoneinfo_s(name, start, offsets):
     moments = np.array([start + offset for offset in offsets])
     clock = zoneinfo.ZoneInfo(name)
-    shown = [(EPOCH + timedelta(seconds=int(moment))).astimezone(clock).replace(tzinfo=UTC) for moment in moments]
+    shown = [
+        (EPOCH + timedelta(seconds=int(moment))).astimezone(clock).replace(tzinfo=UTC) for moment in moments
+    ]
     wanted = [(when - EPOCH) // timedelta(seconds=1) * SECOND for when in shown]
     assert zones.to_local(name, moments * SECOND).tolist() == wanted
 
@@ -42,12 +46,16 @@ def test_instants_are_first_showings(name, start, offsets):
     assert zones.from_local(name, moments * SECOND).tolist() == wanted
 
 
-@pytest.mark.parametrize("zone", ["Europe/Berlin", "Africa/Casablanca", "America/St_Johns", "Antarctica/Troll", "Asia/Gaza"])
+@pytest.mark.parametrize(
+    "zone", ["Europe/Berlin", "Africa/Casablanca", "America/St_Johns", "Antarctica/Troll", "Asia/Gaza"]
+)
 def test_no_change_of_the_clock_is_missed(zone):
     """Every half hour of twenty years."""
     moments = np.arange(946_684_800, 1_577_836_800, 1800)
     clock = zoneinfo.ZoneInfo(zone)
-    offsets = [datetime.fromtimestamp(moment, clock).utcoffset().total_seconds() for moment in moments.tolist()]
+    offsets = [
+        datetime.fromtimestamp(moment, clock).utcoffset().total_seconds() for moment in moments.tolist()
+    ]
     local = zones.to_local(zone, moments * SECOND)
     assert np.array_equal(local - moments * SECOND, np.array(offsets, dtype=np.int64) * SECOND)
 
@@ -70,7 +78,9 @@ def test_ends_of_int64_time():
 
 def test_nothing_in_nothing_out():
     nothing = np.array([], dtype=np.int64)
-    assert zones.to_local("Europe/Berlin", nothing).size == zones.from_local("Europe/Berlin", nothing).size == 0
+    assert (
+        zones.to_local("Europe/Berlin", nothing).size == zones.from_local("Europe/Berlin", nothing).size == 0
+    )
 
 
 @pytest.mark.parametrize("name", ["", "Nowhere/Else", "../etc/passwd", "Europe/", "UTC+1 ", None, 7])
