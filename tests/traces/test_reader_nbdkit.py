@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from snapsim.errors import UsageError
+from snapsim.traces.formats import read_trace
 from snapsim.traces.readers.nbdkit import READERS
 
 READER = READERS[0]
@@ -195,3 +196,19 @@ def test_patience_with_an_answer_that_does_not_come_is_bounded(read_raw, monkeyp
     assert reading.raw.latency_ns.tolist() == [-1, *[1_000_000] * 8]
     assert reading.log.skipped["answer without its call"] == 1
     assert np.diff(reading.raw.time_ns).min() > 0
+
+
+def test_the_capacity_is_known_before_the_requests_are_checked(tmp_path):
+    text = log_text(
+        (0, CONNECT),
+        (1, "connection=1 Read id=1 offset=0x0 count=0x1000 ..."),
+        (2, "connection=1 ...Read id=1 return=0"),
+        (3, "connection=1 Write id=2 offset=0x4000000 count=0x1000 fua=0 ..."),
+    )
+    path = tmp_path / "disk.log"
+    path.write_bytes(text)
+    trace = read_trace(path, damage_limit=0.5)
+    assert trace.info.format == "nbdkit"
+    assert trace.capacity == 64 << 20
+    assert [(drop.line, drop.field) for drop in trace.info.drops] == [(4, "offset")]
+    assert trace.start_ns == ms(1)

@@ -113,6 +113,8 @@ class NbdkitLog(Reader):
         for lines in blocks(source, log):
             calls, answers, capacities = _parse(lines, clock, log)
             sizes |= capacities
+            if capacities:
+                log.set_capacity("", max(sizes))
             queue = queue.then(_requests(calls, log))
             _match(queue, answers, log)
             waiting = np.flatnonzero(queue.state == _WAITING)
@@ -127,8 +129,6 @@ class NbdkitLog(Reader):
             log.note(
                 f"{unanswered} requests were never answered (the recording ended): kept, without latency"
             )
-        if sizes:
-            log.set_capacity("", max(sizes))
         if len(sizes) > 1:
             log.note(f"the connections saw disks of {len(sizes)} sizes; the largest is taken as the capacity")
 
