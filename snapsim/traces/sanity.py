@@ -152,6 +152,8 @@ def _alignment(summary: Summary) -> Iterator[Finding]:
             f"{fact}: {share:.0%} of the writes lie at {residue} modulo 4096, as in a partition that begins "
             f"off a block boundary; reading with `shift={4096 - residue}` aligns them",
         )
+    elif 2 * summary.unaligned_4k_share > 1:
+        yield Finding("note", f"{fact}: in 4 KiB blocks or larger ones, many blocks are written in part")
     else:
         yield Finding("ok", fact)
 
@@ -169,14 +171,15 @@ def _clock(summary: Summary) -> Iterator[Finding]:
 
 
 def _lines(summary: Summary) -> Iterator[Finding]:
-    skipped = f"{summary.skipped_lines:,} lines are no requests (headers, summaries, other events)"
     if summary.dropped_lines:
         example = f"; the first: {summary.drops[0]}" if summary.drops else ""
-        yield Finding("note", f"{summary.dropped_lines:,} damaged lines were dropped{example}")
+        yield Finding("note", f"damaged lines dropped: {summary.dropped_lines:,}{example}")
     else:
         yield Finding("ok", "no line is damaged")
     if summary.skipped_lines:
-        yield Finding("ok", skipped)
+        yield Finding(
+            "ok", f"lines that are no requests (headers, summaries, other events): {summary.skipped_lines:,}"
+        )
 
 
 def _assumptions(summary: Summary) -> Iterator[Finding]:
