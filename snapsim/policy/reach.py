@@ -24,8 +24,8 @@ def reach(schedule: Schedule, rules: tuple[Rule, ...]) -> int | None:
     Returns
     -------
     int or None
-        The longest of the rules: a window's length, or a count times the mean distance between the buckets that
-        the schedule fills; None if a rule is unlimited.  [ns]
+        The longest of the rules: a window's length, or a count times the mean distance between the buckets
+        that the schedule fills; None if a rule is unlimited.  [ns]
     """
     longest = 0
     for rule in rules:

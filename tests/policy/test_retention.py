@@ -76,6 +76,16 @@ def test_days_of_23_and_25_hours_do_not_change_within_1d():
     assert kept(spring, zone="Europe/Berlin", keep_within="1d") == spring
     autumn = ["2024-10-26T13:00+02:00", "2024-10-27T13:00+01:00"]
     assert kept(autumn, zone="Europe/Berlin", keep_within="1d") == autumn[1:]
+
+
+def test_shift_of_half_an_hour():
+    """On Lord Howe Island 01:30 to 02:00 comes twice; both belong to the hour from 01:00."""
+    texts = [
+        "2024-04-07T01:15+11:00",
+        "2024-04-07T01:45+11:00",
+        "2024-04-07T01:45+10:30",
+        "2024-04-07T02:15+10:30",
+    ]
     assert kept(texts, zone="Australia/Lord_Howe", keep_hourly=24) == texts[2:]
 
 
