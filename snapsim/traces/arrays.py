@@ -52,7 +52,12 @@ def columns_from(
             raise TraceError(msg)
     _refuse(batch.offset < 0, "offset", "is negative", batch.offset)
     _refuse(batch.length < 0, "length", "is negative", batch.length)
-    _refuse((batch.length == 0) & (batch.op != FLUSH), "length", "is zero, which only a FLUSH may have", batch.length)
+    _refuse(
+        (batch.length == 0) & (batch.op != FLUSH),
+        "length",
+        "is zero, which only a FLUSH may have",
+        batch.length,
+    )
     _refuse(batch.offset > _INT64_MAX - batch.length, "length", "reaches past 2^63 bytes", batch.length)
     if codes is not None and len(volumes) <= 1:
         batch = batch._replace(volume=None)
@@ -67,7 +72,12 @@ def check_capacity(batch: Batch, volumes: tuple[str, ...], capacities: tuple[int
             if batch.volume is not None:
                 beyond &= batch.volume == code
             what = f"volume {name!r}" if name else "the volume"
-            _refuse(beyond, "offset", f"plus length lies beyond the capacity of {what}, {size} bytes", batch.offset)
+            _refuse(
+                beyond,
+                "offset",
+                f"plus length lies beyond the capacity of {what}, {size} bytes",
+                batch.offset,
+            )
 
 
 def capacities_from(capacity: object, volumes: tuple[str, ...]) -> tuple[int | None, ...]:
@@ -115,7 +125,7 @@ def unix_ns(when: When) -> int:
         raise TraceError(msg) from error
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - checked by parse_size
+def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, np.integer) else value
 
 
@@ -147,12 +157,16 @@ def _integers(name: str, values: npt.ArrayLike) -> Int64Array:
 def _ops(values: npt.ArrayLike) -> UInt8Array:
     array = np.asarray(values)
     if array.dtype.kind in "UTOS" and array.ndim == 1 and not all(isinstance(value, int) for value in array):
-        codes, names = pd.factorize(np.array([str(getattr(value, "name", value)) for value in array], dtype=object))
+        codes, names = pd.factorize(
+            np.array([str(getattr(value, "name", value)) for value in array], dtype=object)
+        )
         known = np.array([OP_NAMES.get(str(name).lower(), -1) for name in names] or [-1])
         ops = known[codes] if len(codes) else np.empty(0, np.int64)
     else:
         ops = _integers("op", array)
-    _refuse((ops < 0) | (ops > max(Op)), "op", "is no op: use 0 to 4 or names such as READ, WRITE, DISCARD", array)
+    _refuse(
+        (ops < 0) | (ops > max(Op)), "op", "is no op: use 0 to 4 or names such as READ, WRITE, DISCARD", array
+    )
     return _owned(ops.astype(np.uint8, copy=False), values)
 
 

@@ -69,7 +69,10 @@ def _swap(new: Path, target: Path, aside: Path) -> None:
 @contextmanager
 def terminable() -> Iterator[None]:
     """Let a request to terminate unwind the stack, so that clean-up runs, unless the program handles it already."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+    ):
         yield
         return
 

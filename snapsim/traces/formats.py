@@ -149,7 +149,7 @@ def _refuse(source: Source, head: bytes) -> None:
         raise RefusedFileError(msg)
 
 
-def read_trace(path: Paths, *, format: str | None = None, **options: Any) -> Trace:  # noqa: A002, ANN401
+def read_trace(path: Paths, *, format: str | None = None, **options: Any) -> Trace:  # noqa: A002
     """Read a trace into memory.
 
     Parameters
@@ -189,7 +189,7 @@ def read_trace(path: Paths, *, format: str | None = None, **options: Any) -> Tra
     return importing.to_memory(_job(path, format, **options))
 
 
-def open_trace(path: Paths, *, format: str | None = None, **options: Any) -> Trace:  # noqa: A002, ANN401
+def open_trace(path: Paths, *, format: str | None = None, **options: Any) -> Trace:  # noqa: A002
     """Open a trace of any size, to be streamed.
 
     A stored trace is streamed as it is; any other file is imported out of core, in bounded memory, to a scratch store
@@ -222,7 +222,9 @@ def open_trace(path: Paths, *, format: str | None = None, **options: Any) -> Tra
     return importing.to_scratch(_job(path, format, **options))
 
 
-def convert_trace(path: Paths, target: str | os.PathLike[str], *, format: str | None = None, **options: Any) -> Trace:  # noqa: A002, ANN401
+def convert_trace(
+    path: Paths, target: str | os.PathLike[str], *, format: str | None = None, **options: Any
+) -> Trace:  # noqa: A002
     """Import files into a stored trace, in bounded memory and atomically.
 
     Parameters
@@ -288,7 +290,7 @@ def _job(
     start: When | None = None,
     damage_limit: float = 0.001,
     progress: Progress | None = None,
-    **own: Any,  # noqa: ANN401
+    **own: Any,
 ) -> importing.Job:
     if not 0 <= damage_limit <= 1:
         msg = f"damage_limit={damage_limit!r}: it is a share, between 0 and 1"
@@ -382,4 +384,3 @@ def _shift(shift: str | int | None) -> int:
     if isinstance(shift, int) and shift < 0:
         return -parse_size(-shift)
     return parse_size(shift)
-

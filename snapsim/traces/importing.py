@@ -19,7 +19,7 @@ from snapsim.traces.info import Fingerprint, TraceInfo, raise_ends
 from snapsim.traces.readers.base import OUT_OF_RANGE, Options, Raw, Reader, ReadLog
 from snapsim.traces.source import Progress, Source
 from snapsim.traces.spool import NamedColumns, Spool
-from snapsim.traces.table import EMPTY, EXTRAS, MemoryTable
+from snapsim.traces.table import EMPTY, MemoryTable
 from snapsim.traces.trace import Trace
 from snapsim.traces.validation import Clock, validated
 from snapsim.types import Batch, Int64Array
@@ -305,7 +305,11 @@ class _Run:
         start = job.start_ns
         if start is None and log.start_ns is not None:
             start = log.start_ns + self.first_ns
-        kinds = [f"{count:,} line{'s' * (count != 1)} skipped: {kind}" for kind, count in log.skipped.items() if kind != "header"]
+        kinds = [
+            f"{count:,} line{'s' * (count != 1)} skipped: {kind}"
+            for kind, count in log.skipped.items()
+            if kind != "header"
+        ]
         units = job.options.units
         return TraceInfo(
             format=job.reader.name,

@@ -1,7 +1,9 @@
 """Merging sorted streams of columns in bounded memory."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +11,10 @@ import numpy.typing as npt
 
 Columns = tuple[npt.NDArray[Any], ...]
 """Columns of equal length; the first is the time, the second a sequence number that decides between equal times."""
+
+
+_Key = tuple[int, int]
+_LAST = (1 << 64, 0)
 
 
 class Stream(NamedTuple):
@@ -28,38 +34,51 @@ class Stream(NamedTuple):
 
 @dataclass
 class _Cursor:
-    """An open stream and the piece of it that was not yet given out."""
+    """An open stream and the pieces of it that were loaded and not yet given out."""
 
-    pieces: Iterator[Columns]
-    piece: Columns = field(default=())
+    source: Iterator[Columns]
+    pieces: deque[Columns] = field(default_factory=deque)
 
-    def refill(self) -> bool:
-        while not self.piece or not len(self.piece[0]):
-            piece = next(self.pieces, None)
-            if piece is None:
-                return False
-            self.piece = piece
-        return True
+    def load(self) -> int:
+        """Load another piece; return its rows, 0 when there is none."""
+        for piece in self.source:
+            if len(piece[0]):
+                self.pieces.append(piece)
+                return len(piece[0])
+        return 0
 
-    def take(self, time: int, sequence: int) -> Columns:
-        """Take off the rows up to and including (time, sequence)."""
-        times = self.piece[0]
-        low, high = np.searchsorted(times, time, "left"), np.searchsorted(times, time, "right")
-        stop = int(low + np.searchsorted(self.piece[1][low:high], sequence, "right"))
-        taken = tuple(column[:stop] for column in self.piece)
-        self.piece = tuple(column[stop:] for column in self.piece)
-        return taken
+    def end(self) -> _Key:
+        """Return time and sequence number of the last row that is loaded."""
+        time, sequence = self.pieces[-1][:2]
+        return int(time[-1]), int(sequence[-1])
+
+    def take(self, limit: _Key) -> Iterator[Columns]:
+        """Take off the rows up to and including a time and sequence number."""
+        while self.pieces:
+            time, sequence = self.pieces[0][:2]
+            if (int(time[-1]), int(sequence[-1])) <= limit:
+                yield self.pieces.popleft()
+                continue
+            low, high = np.searchsorted(time, limit[0], "left"), np.searchsorted(time, limit[0], "right")
+            stop = int(low + np.searchsorted(sequence[low:high], limit[1], "right"))
+            if stop:
+                yield tuple(column[:stop] for column in self.pieces[0])
+                self.pieces[0] = tuple(column[stop:] for column in self.pieces[0])
+            return
 
 
-def merged(streams: Sequence[Stream]) -> Iterator[Columns]:
+def merged(streams: Sequence[Stream], *, rows: int = 1 << 21) -> Iterator[Columns]:
     """Merge streams into one that is sorted by (time, sequence).
 
-    Memory is that of one piece of each stream that overlaps the others at the time.
+    Pieces are loaded, always of the stream that is behind, until `rows` are in memory; then everything goes out
+    that no later piece can precede.
 
     Parameters
     ----------
     streams : sequence of Stream
         Sorted; sequence numbers differ between rows of equal time.
+    rows : int
+        How many rows to hold, besides one piece of every stream that overlaps the others at the time.
 
     Yields
     ------
@@ -67,20 +86,42 @@ def merged(streams: Sequence[Stream]) -> Iterator[Columns]:
         Columns of the next rows, at least one row.
     """
     waiting = sorted(streams, key=lambda stream: stream.first_ns, reverse=True)
-    cursors: list[_Cursor] = []
-    while waiting or cursors:
-        limit = min(((int(c.piece[0][-1]), int(c.piece[1][-1])) for c in cursors), default=None)
-        while waiting and (limit is None or waiting[-1].first_ns <= limit[0]):
-            cursor = _Cursor(waiting.pop().open())
-            if cursor.refill():
-                cursors.append(cursor)
-                end = (int(cursor.piece[0][-1]), int(cursor.piece[1][-1]))
-                limit = end if limit is None else min(limit, end)
-        if limit is None:
-            return
-        parts = [part for cursor in cursors if len((part := cursor.take(*limit))[0])]
-        cursors = [cursor for cursor in cursors if cursor.refill()]
-        yield parts[0] if len(parts) == 1 else _interleaved(parts)
+    behind: list[
+        tuple[_Key, int, _Cursor]
+    ] = []  # a heap of the streams that may have more, by what they have
+    done: list[_Cursor] = []
+    opened = held = 0
+    while waiting or behind or done:
+        while True:
+            if waiting and (not behind or waiting[-1].first_ns <= behind[0][0][0]):
+                cursor = _Cursor(waiting.pop().open())
+                opened += 1
+                order = opened
+            elif behind and (held < rows) and (len(behind) + len(done) > 1 or not held):
+                _, order, cursor = heappop(behind)
+            else:
+                break
+            loaded = cursor.load()
+            held += loaded
+            if loaded:
+                heappush(behind, (cursor.end(), order, cursor))
+            elif cursor.pieces:
+                done.append(cursor)
+        limit = behind[0][0] if behind else _LAST
+        parts = [part for cursor in (*done, *(one for *_, one in behind)) for part in cursor.take(limit)]
+        held -= sum(len(part[0]) for part in parts)
+        done = [cursor for cursor in done if cursor.pieces]
+        empty = [entry for entry in behind if not entry[2].pieces]
+        behind = [entry for entry in behind if entry[2].pieces]
+        heapify(behind)
+        for _, order, cursor in empty:
+            if loaded := cursor.load():
+                held += loaded
+                heappush(behind, (cursor.end(), order, cursor))
+        if len(parts) == 1:
+            yield parts[0]
+        elif parts:
+            yield _interleaved(parts)
 
 
 def _interleaved(parts: list[Columns]) -> Columns:

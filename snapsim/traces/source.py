@@ -9,7 +9,13 @@ from typing import BinaryIO
 import numpy as np
 
 from snapsim.errors import TraceError
-from snapsim.traces.compression import DECOMPRESSION_ERRORS, compression, decompressed, decompression_error, plain_name
+from snapsim.traces.compression import (
+    DECOMPRESSION_ERRORS,
+    compression,
+    decompressed,
+    decompression_error,
+    plain_name,
+)
 
 Progress = Callable[[int, int], None]
 

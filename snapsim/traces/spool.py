@@ -93,7 +93,9 @@ class Spool:
             for name in columns:
                 columns[name] = columns[name][order]
         starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
-        return columns, list(zip(codes[starts].tolist(), starts.tolist(), [*starts[1:].tolist(), rows], strict=True))
+        return columns, list(
+            zip(codes[starts].tolist(), starts.tolist(), [*starts[1:].tolist(), rows], strict=True)
+        )
 
     def _spill(self, columns: NamedColumns, segments: list[tuple[int, int, int]]) -> None:
         path = self._folder / f"run-{self._runs}.arrow"

@@ -30,7 +30,8 @@ KEY = b"snapsim"
 METADATA = "_metadata"
 
 _GROUP_ROWS = 1 << 20
-_MERGE_ROWS = 1 << 23  # rows of all volumes together that a merge may hold
+_MERGE_ROWS = 1 << 22  # rows of all volumes together that a merge may hold
+_THREADED_ROWS = 1 << 17  # smaller row groups are read faster by one thread
 _TYPES: Mapping[str, pa.DataType] = {
     "time_ns": pa.int64(), "op": pa.uint8(), "offset": pa.int64(), "length": pa.int64(),
     "sequence": pa.int64(), "latency_ns": pa.int64(), "digest": pa.binary(),
@@ -397,14 +398,15 @@ class StoredTable:
         ]
 
     def _pieces(self, file: _File, names: tuple[str, ...]) -> Iterator[Columns]:
-        groups = self._groups(file)
-        if not groups:
-            return
         try:
-            with pq.ParquetFile(file.path) as parquet:
-                for group in groups:
-                    table = parquet.read_row_group(group.index, columns=list(names)).combine_chunks()
-                    yield self._cut(arrays_of([table[name].chunk(0) for name in names]))
+            for group in self._groups(file):
+                # opened anew for each row group: thousands of volumes are more than a process may keep open
+                with pq.ParquetFile(file.path) as parquet:
+                    table = parquet.read_row_group(
+                        group.index, list(names), use_threads=group.rows > _THREADED_ROWS
+                    )
+                columns = table.combine_chunks()
+                yield self._cut(arrays_of([columns[name].chunk(0) for name in names]))
         except (pa.ArrowInvalid, OSError) as error:
             msg = f"{file.path} cannot be read: {error}"
             raise StoreError(msg) from error

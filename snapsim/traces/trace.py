@@ -356,7 +356,10 @@ class Trace:
             facts["volume" if len(names) == 1 else "volumes"] = shown
         if len(self.volumes) == 1 and info.capacities[0] is not None:
             facts["capacity"] = format_size(info.capacities[0])
-        for name, count in (("out of order", info.out_of_order), ("damaged lines dropped", info.dropped_lines)):
+        for name, count in (
+            ("out of order", info.out_of_order),
+            ("damaged lines dropped", info.dropped_lines),
+        ):
             if count:
                 facts[name] = f"{count:,}"
         return facts

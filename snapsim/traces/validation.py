@@ -79,7 +79,9 @@ def faults(raw: Raw, capacity: Int64Array | int | None) -> Iterator[Fault]:
     yield Fault(offset > _INT64_MAX - np.maximum(length, 0), "length", "reaches past 2^63 bytes")
     if capacity is not None:
         beyond = (length > 0) & (offset > capacity - np.minimum(length, capacity))
-        yield Fault(beyond | ((length > 0) & (length > capacity)), "offset", "plus length lies beyond the capacity")
+        yield Fault(
+            beyond | ((length > 0) & (length > capacity)), "offset", "plus length lies beyond the capacity"
+        )
 
 
 def validated(raw: Raw, log: ReadLog, clock: Clock, capacity: Int64Array | int | None) -> Raw:

@@ -198,7 +198,7 @@ class Options:
     units: Units
     values: Mapping[str, Any] = field(default_factory=dict)
 
-    def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - options are whatever the reader declares
+    def get(self, name: str, default: Any = None) -> Any:
         """Return one of the reader's own options."""
         return self.values.get(name, default)
 

@@ -74,7 +74,7 @@ class CsvReader(DelimitedReader):
         text = str(options.get("separator", ","))
         separator = _SEPARATORS.get(text, text)
         if separator != r"\s+" and len(separator) != 1:
-            msg = f'option separator={text!r} is unknown: one character, or {", ".join(_SEPARATORS)}'
+            msg = f"option separator={text!r} is unknown: one character, or {', '.join(_SEPARATORS)}"
             raise UsageError(msg)
         first = next((line for _, line in source.lines() if line.strip()), "")
         columns, has_header = _columns(first, separator, options.get("columns"), source.name)
@@ -85,7 +85,13 @@ class CsvReader(DelimitedReader):
         kinds = {"time": Kind.DECIMAL, "op": Kind.OP, "volume": Kind.NAME, "latency": Kind.DECIMAL}
         scale = {"time": units.time, "latency": columns["latency"].unit or 1 if "latency" in columns else 1}
         fields = tuple(
-            Field(role, column.position, kinds.get(role, Kind.INTEGER), scale.get(role, 1), optional=role == "latency")
+            Field(
+                role,
+                column.position,
+                kinds.get(role, Kind.INTEGER),
+                scale.get(role, 1),
+                optional=role == "latency",
+            )
             for role, column in columns.items()
         )
         return Layout(
@@ -110,7 +116,9 @@ class CsvReader(DelimitedReader):
 
 
 def _titles(lines: list[str], separator: str) -> list[str]:
-    parts = [part for line in lines for part in (line.split() if separator == r"\s+" else line.split(separator))]
+    parts = [
+        part for line in lines for part in (line.split() if separator == r"\s+" else line.split(separator))
+    ]
     return [part.strip().strip('"').lower() for part in parts]
 
 
@@ -118,7 +126,11 @@ def _columns(first: str, separator: str, wanted: object, name: str) -> tuple[dic
     """Return the column of each role, and whether the first line is a header."""
     titles = _titles([first], separator)
     if wanted is None:
-        found = {_NAMES[title][0]: _Column(place, _NAMES[title][1]) for place, title in enumerate(titles) if title in _NAMES}
+        found = {
+            _NAMES[title][0]: _Column(place, _NAMES[title][1])
+            for place, title in enumerate(titles)
+            if title in _NAMES
+        }
         missing = [role for role in _NEEDED if role not in found]
         if missing:
             msg = (f'{name} has no column that is known to be the {missing[0]}: name the columns, '
@@ -137,7 +149,9 @@ def _columns(first: str, separator: str, wanted: object, name: str) -> tuple[dic
         if not by_number and text not in titles:
             msg = f"{name} has no column {title!r}: its first line has {', '.join(titles)}"
             raise TraceError(msg)
-        columns[role] = _Column(int(text) - 1 if by_number else titles.index(text), _NAMES.get(text, ("", 0))[1])
+        columns[role] = _Column(
+            int(text) - 1 if by_number else titles.index(text), _NAMES.get(text, ("", 0))[1]
+        )
     if by_number:
         places = [column.position for role, column in columns.items() if role in ("offset", "length")]
         numbers = [titles[place] for place in places if place < len(titles)]
@@ -149,7 +163,7 @@ def _ops(given: object) -> dict[str, int]:
     pairs = dict(given) if isinstance(given, Mapping) else _pairs("ops", str(given)) if given else {}
     unknown = [meaning for meaning in pairs.values() if str(meaning).lower() not in OP_NAMES]
     if unknown:
-        msg = f"option ops: {unknown[0]!r} is no op; write it like \"0=read,1=write\""
+        msg = f'option ops: {unknown[0]!r} is no op; write it like "0=read,1=write"'
         raise UsageError(msg)
     return {str(text): OP_NAMES[str(meaning).lower()] for text, meaning in pairs.items()}
 
@@ -157,7 +171,7 @@ def _ops(given: object) -> dict[str, int]:
 def _pairs(option: str, text: str) -> dict[str, str]:
     parts = [part.partition("=") for part in text.split(",") if part.strip()]
     if not all(sign for _, sign, _ in parts):
-        msg = f"option {option}={text!r} cannot be read: write it like \"a=b,c=d\""
+        msg = f'option {option}={text!r} cannot be read: write it like "a=b,c=d"'
         raise UsageError(msg)
     return {key.strip(): value.strip() for key, _, value in parts}
 

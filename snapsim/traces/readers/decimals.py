@@ -64,7 +64,7 @@ def decimals(texts: npt.NDArray[np.bytes_], unit: int) -> tuple[Int64Array, npt.
     return values, odd
 
 
-def _exactly(text: Any, unit: int) -> int | None:  # noqa: ANN401 - numpy's bytes
+def _exactly(text: Any, unit: int) -> int | None:
     """Do the same for signs, exponents and very long numbers, one at a time."""
     try:
         number = Decimal(text.decode("ascii").strip())

@@ -173,7 +173,9 @@ def _typed(chunk: bytes, layout: Layout) -> pd.DataFrame | None:
     if here > _most_fields(layout):
         return None
     fields = [field for field in layout.fields if field.position < here]
-    if len(fields) < len(layout.fields) and not all(field.optional for field in set(layout.fields).difference(fields)):
+    if len(fields) < len(layout.fields) and not all(
+        field.optional for field in set(layout.fields).difference(fields)
+    ):
         return None
     try:
         with warnings.catch_warnings():
@@ -203,7 +205,9 @@ def _finished(frame: pd.DataFrame, line: Int64Array, layout: Layout, log: ReadLo
     """Turn texts into values; leave out and report the rows whose texts mean nothing."""
     keep = np.ones(len(line), bool)
     columns: dict[str, Any] = {}
-    for field in sorted(layout.fields, key=lambda field: field.kind is not Kind.OP):  # a skipped event is not damaged
+    for field in sorted(
+        layout.fields, key=lambda field: field.kind is not Kind.OP
+    ):  # a skipped event is not damaged
         if field.position not in frame.columns:
             columns[field.name] = np.full(len(line), -1, np.int64)
             continue
@@ -222,7 +226,9 @@ def _finished(frame: pd.DataFrame, line: Int64Array, layout: Layout, log: ReadLo
                 columns[field.name][bad] = -1
             elif bad.any():
                 for index in np.flatnonzero(bad & keep):
-                    log.drop(line[index], field.name, _not_a(texts[index].decode("utf-8", "replace"), field.kind))
+                    log.drop(
+                        line[index], field.name, _not_a(texts[index].decode("utf-8", "replace"), field.kind)
+                    )
                 keep &= ~bad
     if keep.all():
         return Rows(line, columns)

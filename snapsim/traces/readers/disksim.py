@@ -36,7 +36,12 @@ class _AsciiReader(DelimitedReader):
     def layout(self, source: Source, options: Options) -> Layout:
         return Layout(
             fields=(
-                Field("time", 0, Kind.INTEGER if options.units.time == 1 else Kind.DECIMAL, unit=options.units.time),
+                Field(
+                    "time",
+                    0,
+                    Kind.INTEGER if options.units.time == 1 else Kind.DECIMAL,
+                    unit=options.units.time,
+                ),
                 Field("device", 1, Kind.NAME),
                 Field("sector", 2, Kind.INTEGER),
                 Field("sectors", 3, Kind.INTEGER),
@@ -54,7 +59,9 @@ class _AsciiReader(DelimitedReader):
         log.set_option("flag", one)
         log.set_option("devices", devices)
         if devices == "ignore" and len(np.unique(rows.columns["device"].codes)) > 1:
-            log.note('the device column is ignored: all devices share one address space (devices="volume" parts them)')
+            log.note(
+                'the device column is ignored: all devices share one address space (devices="volume" parts them)'
+            )
         set_, clear = (READ, WRITE) if _FLAGS[one] == READ else (WRITE, READ)
         return Raw(
             time_ns=rows.columns["time"],

@@ -62,14 +62,18 @@ class MsrReader(DelimitedReader):
         )
 
 
-def _volumes(hosts: pd.Categorical, disks: pd.Categorical, log: ReadLog) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+def _volumes(
+    hosts: pd.Categorical, disks: pd.Categorical, log: ReadLog
+) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
     """Disk numbers repeat across hosts, so that both make the volume."""
     width = len(disks.categories)
     pairs = hosts.codes.astype(np.int64) * width + disks.codes
     seen, first = np.unique(pairs, return_index=True)
     table = np.zeros(len(hosts.categories) * width, np.int32)
     for pair in seen[np.argsort(first)]:
-        table[pair] = log.volume(f"{str(hosts.categories[pair // width]).strip()}_{disks.categories[pair % width]}")
+        table[pair] = log.volume(
+            f"{str(hosts.categories[pair // width]).strip()}_{disks.categories[pair % width]}"
+        )
     return table[pairs]
 
 

@@ -8,7 +8,9 @@ from snapsim.traces.source import Source
 from snapsim.types import READ, WRITE
 from snapsim.units import SECOND
 
-_LINE = re.compile(r"\d{9,10}\.\d+,[\d.]*,[RW]?,\d+,\d+,\d*|Timestamp,Response,IOType,LUN,Offset,Size", re.IGNORECASE)
+_LINE = re.compile(
+    r"\d{9,10}\.\d+,[\d.]*,[RW]?,\d+,\d+,\d*|Timestamp,Response,IOType,LUN,Offset,Size", re.IGNORECASE
+)
 
 
 class SystorReader(DelimitedReader):
@@ -33,7 +35,9 @@ class SystorReader(DelimitedReader):
                 Field("IOType", 2, Kind.OP),
                 Field("LUN", 3, Kind.NAME),
                 Field("Offset", 4, Kind.DECIMAL),
-                Field("Size", 5, Kind.DECIMAL),  # blank where there is no IOType: a column of integers would fail
+                Field(
+                    "Size", 5, Kind.DECIMAL
+                ),  # blank where there is no IOType: a column of integers would fail
             ),
             width=6,
             ops={"R": READ, "W": WRITE, "": "no response"},
