@@ -47,7 +47,7 @@ def ms(number):
 
 @pytest.mark.parametrize("block", [None, 1, 100, 333])
 def test_requests_are_timed_from_their_call_whatever_the_blocks(read_raw, block):
-    reading = read_raw(READER, EVERYTHING, block=block)
+    reading = read_raw(READER, EVERYTHING, block=block, timezone="UTC")
     assert reading.rows == [
         (ms(10), 1, 0x1000, 0x2000),
         (ms(11), 0, 0, 512),
@@ -79,7 +79,8 @@ def test_a_request_that_was_never_answered_is_kept_without_latency(read_raw):
     reading = read_raw(READER, text)
     assert reading.rows == [(ms(1), 1, 0, 4096), (ms(2), 1, 4096, 4096)]
     assert reading.raw.latency_ns.tolist() == [-1, 1_000_000]
-    assert "1 requests were never answered" in reading.log.notes[0]
+    assert "taken for UTC" in reading.log.notes[0]
+    assert "1 requests were never answered" in reading.log.notes[1]
 
 
 @pytest.mark.parametrize("block", [None, 64])

@@ -16,7 +16,7 @@ from snapsim.errors import RefusedFileError
 from snapsim.traces.readers.base import Options, Raw, Reader, ReadLog, Units, scaled
 from snapsim.traces.readers.records import Records, SizedRecords
 from snapsim.traces.readers.volumes import volume_codes
-from snapsim.traces.readers.wallclock import WallClock
+from snapsim.traces.readers.wallclock import TIMEZONE_OPTION, wall_clock
 from snapsim.traces.source import Source
 from snapsim.types import READ, WRITE, Int64Array
 from snapsim.units import MICROSECOND, SECOND
@@ -50,9 +50,7 @@ class HpSrt(Reader):
     title = "HP SRT (Cello, hplajw): a workstation's disks in the 1990s"
     extensions = (".srt",)
     units = Units(time=MICROSECOND, address=256, length=1)
-    options: ClassVar[Mapping[str, str]] = {
-        "timezone": "time zone of the machine that was traced, whose date the header gives (UTC unless said)"
-    }
+    options: ClassVar[Mapping[str, str]] = {"timezone": TIMEZONE_OPTION}
 
     def sniff(self, head: bytes, name: str) -> bool:
         """Tell whether the file begins as the header of an SRT trace does."""
@@ -66,8 +64,10 @@ class HpSrt(Reader):
             raise RefusedFileError(f"{source.name} is no SRT trace: it has no header that a form feed ends")
         header = head.decode("latin-1")
         log.skip(header.count("\n") + 1, "header")
-        _set_start(header, log, WallClock(options.get("timezone", "UTC")))
+        _set_start(header, log, options)
         capacities = _capacities(header, options)
+        if capacities:
+            log.note("each volume is a section of a disk; its addresses and capacity are those of the disk")
         records = SizedRecords(_RECORD, size=(">i", 0), magic=_VERSION_4, magic_at=_ID_AT)
         with source.binary() as stream:
             stream.read(len(head) + len(feed))
@@ -78,7 +78,7 @@ class HpSrt(Reader):
 READERS = (HpSrt(),)
 
 
-def _set_start(header: str, log: ReadLog, clock: WallClock) -> None:
+def _set_start(header: str, log: ReadLog, options: Options) -> None:
     match = _TRACE_DATE.search(header)
     if match is None:
         return
@@ -88,8 +88,7 @@ def _set_start(header: str, log: ReadLog, clock: WallClock) -> None:
         log.note(f"the header's date {match[1]!r} cannot be read, so the trace's start is unknown")
         return
     local_ns = np.array([int(date.timestamp()) * SECOND], np.int64)
-    log.set_start(int(clock.to_utc(local_ns)[0]))
-    log.set_option("timezone", clock.timezone)
+    log.set_start(int(wall_clock(options, log).to_utc(local_ns)[0]))
 
 
 def _capacities(header: str, options: Options) -> dict[int, int]:

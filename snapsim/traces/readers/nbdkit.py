@@ -26,7 +26,7 @@ from snapsim.traces.readers.tokens import (
     word,
     word_in,
 )
-from snapsim.traces.readers.wallclock import WallClock
+from snapsim.traces.readers.wallclock import TIMEZONE_OPTION, WallClock, wall_clock
 from snapsim.traces.source import Source
 from snapsim.types import DISCARD, FLUSH, READ, WRITE, WRITE_ZEROES, Int64Array, UInt8Array
 from snapsim.units import SECOND
@@ -95,9 +95,7 @@ class NbdkitLog(Reader):
     name = "nbdkit"
     title = "nbdkit log filter: every request to a virtual machine's disk"
     extensions = (".log",)
-    options: ClassVar[Mapping[str, str]] = {
-        "timezone": "time zone of the machine that wrote the log, whose wall clock it shows (UTC unless said)"
-    }
+    options: ClassVar[Mapping[str, str]] = {"timezone": TIMEZONE_OPTION}
 
     def sniff(self, head: bytes, name: str) -> bool:
         """Tell whether the first line is one of the log filter's."""
@@ -106,8 +104,7 @@ class NbdkitLog(Reader):
 
     def read(self, source: Source, log: ReadLog, options: Options) -> Iterator[Raw]:
         """Yield the requests in the order in which they were sent, timed from their call, with latencies."""
-        clock = WallClock(options.get("timezone", "UTC"))
-        log.set_option("timezone", clock.timezone)
+        clock = wall_clock(options, log)
         log.set_start(0)
         queue, sizes, unanswered = _NOTHING, set[int](), 0
         for lines in blocks(source, log):

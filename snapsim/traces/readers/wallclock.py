@@ -6,8 +6,23 @@ import numpy as np
 import pandas as pd
 
 from snapsim.errors import UsageError
+from snapsim.traces.readers.base import Options, ReadLog
 from snapsim.types import Int64Array
 from snapsim.units import HOUR
+
+TIMEZONE_OPTION = "time zone of the machine's wall clock (UTC unless said)"
+
+
+def wall_clock(options: Options, log: ReadLog) -> "WallClock":
+    """Make the clock that the option `timezone` asks for, and report it; an assumed one is noted."""
+    timezone = options.get("timezone")
+    clock = WallClock("UTC" if timezone is None else str(timezone))
+    log.set_option("timezone", clock.timezone)
+    if timezone is None:
+        log.note(
+            "the wall-clock times are taken for UTC: if the machine showed another, name it with timezone="
+        )
+    return clock
 
 
 class WallClock:
