@@ -1,25 +1,42 @@
 """snapsim: how much space snapshots need and what they cost, counted from a disk's own trace.
 
-The public names below are loaded when they are first used: importing the package compiles nothing and draws nothing.
+The public names below are loaded when they are first used: importing the package compiles nothing and draws
+nothing.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from snapsim import errors, report, units, viz
-    from snapsim.engine.lifetimes import LifetimeMatrix
-    from snapsim.mechanisms import Mechanism, mechanism, mechanisms
-    from snapsim.planning.growth import Growth, growth
-    from snapsim.planning.lifetimes import count_lifetimes
-    from snapsim.policy.policy import Policy
-    from snapsim.policy.timeline import Timeline
-    from snapsim.traces import statistics, synthetic
-    from snapsim.traces.formats import open_trace, read_trace
-    from snapsim.traces.trace import Trace
-    from snapsim.types import DISCARD, FLUSH, READ, WRITE, WRITE_ZEROES, Decision, Op, Snapshot
+from snapsim._version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:  # the same names, for type checkers and editors
+    from snapsim import errors as errors
+    from snapsim import report as report
+    from snapsim import units as units
+    from snapsim import viz as viz
+    from snapsim.engine.lifetimes import LifetimeMatrix as LifetimeMatrix
+    from snapsim.mechanisms import Mechanism as Mechanism
+    from snapsim.mechanisms import mechanism as mechanism
+    from snapsim.mechanisms import mechanisms as mechanisms
+    from snapsim.planning.growth import Growth as Growth
+    from snapsim.planning.growth import growth as growth
+    from snapsim.planning.lifetimes import count_group as count_group
+    from snapsim.planning.lifetimes import count_lifetimes as count_lifetimes
+    from snapsim.policy.policy import Policy as Policy
+    from snapsim.policy.timeline import Timeline as Timeline
+    from snapsim.traces import statistics as statistics
+    from snapsim.traces import synthetic as synthetic
+    from snapsim.traces.formats import open_trace as open_trace
+    from snapsim.traces.formats import read_trace as read_trace
+    from snapsim.traces.trace import Trace as Trace
+    from snapsim.types import DISCARD as DISCARD
+    from snapsim.types import FLUSH as FLUSH
+    from snapsim.types import READ as READ
+    from snapsim.types import WRITE as WRITE
+    from snapsim.types import WRITE_ZEROES as WRITE_ZEROES
+    from snapsim.types import Decision as Decision
+    from snapsim.types import Op as Op
+    from snapsim.types import Snapshot as Snapshot
 
 _PUBLIC = {
     "Decision": "types",
@@ -36,6 +53,7 @@ _PUBLIC = {
     "Trace": "traces.trace",
     "WRITE": "types",
     "WRITE_ZEROES": "types",
+    "count_group": "planning.lifetimes",
     "count_lifetimes": "planning.lifetimes",
     "growth": "planning.growth",
     "mechanism": "mechanisms",
@@ -52,7 +70,7 @@ _MODULES = {
     "viz": "viz",
 }
 
-__all__ = [*sorted(_PUBLIC), *sorted(_MODULES), "__version__"]
+__all__ = ["__version__", *_PUBLIC, *_MODULES]  # noqa: PLE0604  all of them are strings
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """The one door to Numba.
 
-Numba reuses a compiled kernel as long as the file of the kernel itself is unchanged, even when a helper in another
+Numba reuses a compiled kernel as long as the file of the kernel itself is unchanged, even when a helper in
+another
 file was edited: it then returns old answers.  The cache therefore lives in a folder named by a hash of
 every kernel source, so that any edit starts a fresh cache.
 
@@ -54,7 +55,7 @@ def _cache_folder() -> Path:
         folder = root / _salt()
         folder.mkdir(parents=True, exist_ok=True)
         os.utime(folder)
-        old = sorted((path for path in root.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+        old = sorted(filter(Path.is_dir, root.iterdir()), key=lambda path: path.stat().st_mtime)
         for path in old[:-_KEEP_CACHES]:
             shutil.rmtree(path, ignore_errors=True)
     except (OSError, RuntimeError):  # read-only or missing home: compile into a folder of this process
@@ -78,10 +79,12 @@ def kernel(function: F | None = None, *, allocates: bool = True) -> F | Callable
     Parameters
     ----------
     function : callable
-        A module-level function that calls other kernels by name only: one that takes a function as an argument, or
+        A module-level function that calls other kernels by name only: one that takes a function as an
+        argument, or
         closes over one, would never be found in the cache again.
     allocates : bool
-        False promises that the function makes no array.  Numba then counts no references, which otherwise costs two atomic
+        False promises that the function makes no array.  Numba then counts no references, which otherwise
+        costs two atomic
         operations for every array passed to a helper: 13 ns a call, more than many helpers take.
 
     Returns

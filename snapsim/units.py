@@ -26,7 +26,8 @@ _INT64_MAX = 2**63 - 1
 
 _SIZE_UNITS = {
     "": 1, "b": 1,
-    "k": KIB, "kib": KIB, "m": MIB, "mib": MIB, "g": GIB, "gib": GIB, "t": TIB, "tib": TIB, "p": PIB, "pib": PIB,
+    "k": KIB, "kib": KIB, "m": MIB, "mib": MIB, "g": GIB, "gib": GIB, "t": TIB, "tib": TIB, "p": PIB, "pib":
+    PIB,
     "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "pb": 10**15,
     "s": 512, "sector": 512, "sectors": 512,
 }  # fmt: skip
@@ -39,6 +40,8 @@ _DURATION_UNITS = {
     "d": DAY, "day": DAY, "days": DAY,
     "w": WEEK, "week": WEEK, "weeks": WEEK,
 }  # fmt: skip
+
+_STEPS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s"), (MILLISECOND, "ms"), (MICROSECOND, "us"))
 
 _QUANTITY = re.compile(r"\s*(?P<number>\d+(?:\.\d+)?|\.\d+)\s*(?P<unit>[A-Za-z]*)\s*")
 
@@ -102,7 +105,8 @@ def parse_duration(value: int | str) -> int:
             msg = f'duration {value!r} could be minutes or months: write "min" for minutes'
             raise UnitError(msg)
         if re.fullmatch(r"\s*[\d.]+\s*", value):
-            msg = f'duration {value!r} has no unit: write "{value.strip()}s", "{value.strip()}min" or "{value.strip()}h"'
+            bare = value.strip()
+            msg = f'duration {value!r} has no unit: write "{bare}s", "{bare}min" or "{bare}h"'
             raise UnitError(msg)
     return _parse(value, _DURATION_UNITS, kind="duration", example='"15min", "6h" or "7d"')
 
@@ -130,7 +134,7 @@ def _parse(value: int | str, units: dict[str, int], *, kind: str, example: str) 
     return number
 
 
-def format_size(size: int | float, *, digits: int = 3) -> str:
+def format_size(size: float, *, digits: int = 3) -> str:
     """Write a number of bytes for people, with IEC units.
 
     Parameters
@@ -181,8 +185,7 @@ def format_duration(duration: int, *, digits: int = 3) -> str:
     ('15min', '7d', '1.5ms')
     """
     sign, magnitude = ("-", -duration) if duration < 0 else ("", duration)
-    steps = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s"), (MILLISECOND, "ms"), (MICROSECOND, "us"))
-    for unit, text in steps:
+    for unit, text in _STEPS:
         if magnitude >= unit:
             return f"{sign}{_significant(magnitude / unit, digits)}{text}"
     return f"{sign}{magnitude}ns"

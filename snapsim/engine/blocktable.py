@@ -1,6 +1,7 @@
 """A table with one small code per block of a volume, whose memory follows the footprint.
 
-Two levels: a directory with one entry per leaf, and leaves of `LEAF_SLOTS` codes.  A leaf exists only where the codes differ
+Two levels: a directory with one entry per leaf, and leaves of `LEAF_SLOTS` codes.  A leaf exists only where
+the codes differ
 from slot to slot; where a whole leaf has one code, the directory holds that code instead.  A discard
 of a 64 TiB volume therefore touches the directory only.
 """
@@ -15,7 +16,9 @@ from snapsim.errors import CapacityError
 
 __all__ = ["LEAF_SLOTS", "BlockTable", "TableArrays", "TableMemory"]
 
-_GROWTH = 8  # leaves grow by an eighth: `ndarray.resize` moves pages, not bytes, so that small steps cost little
+_GROWTH = (
+    8  # leaves grow by an eighth: `ndarray.resize` moves pages, not bytes, so that small steps cost little
+)
 
 
 class TableMemory(NamedTuple):

@@ -63,7 +63,8 @@ def materialise(directory, leaves, used, index):
 
 @kernel(allocates=False)
 def tally_slots(leaves, first, stop, tally):
-    """Add the codes of slots [first, stop) to `tally`.  Unsigned: Numba tests signed indices for being negative."""
+    """Add the codes of slots [first, stop) to `tally`."""
+    # unsigned, because Numba tests every signed index for being negative
     for place in range(np.uint64(first), np.uint64(stop)):
         tally[np.uint64(leaves[np.uint64(place)])] += 1
 

@@ -63,7 +63,12 @@ def box_sum(prefix, start, column, running, stride, low, high, early, late):
     group_high = high // stride
     if group_low > group_high:
         return _row_sums(start, column, running, low, high, early, late)
-    total = prefix[group_high, late] - prefix[group_low, late] - prefix[group_high, early] + prefix[group_low, early]
+    total = (
+        prefix[group_high, late]
+        - prefix[group_low, late]
+        - prefix[group_high, early]
+        + prefix[group_low, early]
+    )
     if stride > 1:
         total += _row_sums(start, column, running, low, group_low * stride, early, late)
         total += _row_sums(start, column, running, group_high * stride, high, early, late)

@@ -1,31 +1,27 @@
 """The lifetime matrix: versions of blocks counted by the epochs of their birth and death.
 
-One pass over the requests makes the matrix; after that every question about space is a two-dimensional range sum.  The
+One pass over the requests makes the matrix; after that every question about space is a two-dimensional range
+sum.  The
 ingredients are known from the deadlists of ZFS and from temporal-distance models of snapshots (Laden et al.,
 "Architectures for Controller Based CDP", FAST 2007).
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from snapsim.engine import lifetimes_kernels as kernels
-from snapsim.engine.blocktable import BlockTable, TableMemory
+from snapsim.engine.blocktable import TableMemory
 from snapsim.engine.boxsums import BoxSums
 from snapsim.errors import CapacityError, UsageError
-from snapsim.types import Batch, Int64Array
+from snapsim.types import Int64Array
 from snapsim.units import format_size
 
-T = TypeVar("T", bound=np.generic)
-
-_EFFECTS = {"ignore": kernels.IGNORE, "death": kernels.DEATH, "touch": kernels.TOUCH, "write": kernels.TOUCH}
 _DENSE_BYTES = 1 << 30
-_MAX_LENGTH = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +33,19 @@ class Counting:
     block_size : int
         The unit of the mechanism: chunk, cluster, record, grain.  [bytes]
     initial : str or tuple of (offset, length)
-        What exists before the trace: "thick" (the whole volume), "read-first" (what is read before it is written), "thin" (nothing),
+        What exists before the trace: "thick" (the whole volume), "read-first" (what is read before it is
+        written), "thin" (nothing),
         or allocated extents in bytes.
     discard : {"death", "ignore", "touch"}
-        A DISCARD ends the versions of the blocks that it covers whole; changes nothing; or makes a new version
+        A DISCARD ends the versions of the blocks that it covers whole; changes nothing; or makes a new
+        version
         of every block that it overlaps (which is what it does to metadata).
     zeroes : {"write", "death", "touch"}
         A WRITE_ZEROES is a write; or ends the versions of the blocks that it covers whole and
         writes the blocks that it covers in part; "touch" says "write" for metadata.
     grain : int
-        A DISCARD is first shrunk to whole multiples of this, because the mechanism ignores the rest.  1: no shrinking.  [bytes]
+        A DISCARD is first shrunk to whole multiples of this, because the mechanism ignores the rest.  1: no
+        shrinking.  [bytes]
     """
 
     block_size: int
@@ -70,7 +69,9 @@ class Counting:
                 msg = f"{name}={value!r} is not one of {', '.join(allowed)}"
                 raise UsageError(msg)
         if isinstance(self.initial, str) and self.initial not in {"thick", "read-first", "thin"}:
-            msg = f'initial={self.initial!r} is not "thick", "read-first", "thin" or a map of allocated extents'
+            msg = (
+                f'initial={self.initial!r} is not "thick", "read-first", "thin" or a map of allocated extents'
+            )
             raise UsageError(msg)
 
 
@@ -95,7 +96,8 @@ class Cells(NamedTuple):
         """Return the matrix, shape (n_instants + 2, n_instants + 1): row 0 is the initial content."""
         shape = (n_instants + 2, n_instants + 1)
         if shape[0] * shape[1] * 8 > _DENSE_BYTES:
-            msg = f"the dense matrix of {n_instants:,} instants takes {format_size(shape[0] * shape[1] * 8)}: use .cells"
+            size = format_size(shape[0] * shape[1] * 8)
+            msg = f"the dense matrix of {n_instants:,} instants takes {size}: use .cells"
             raise CapacityError(msg)
         matrix = np.zeros(shape, dtype=np.int64)
         matrix[self.birth + 1, self.epoch] = self.count
@@ -106,8 +108,10 @@ class Cells(NamedTuple):
 class LifetimeMatrix:
     """Versions of the blocks of one volume, counted by birth and death.
 
-    Births are -1 (content from before the trace) and the epochs 0..n; deaths are the epochs 0..n-1, and n for versions that
-    are alive after the last of the n instants.  A snapshot at instant i sees the versions with birth <= i < death.
+    Births are -1 (content from before the trace) and the epochs 0..n; deaths are the epochs 0..n-1, and n for
+    versions that
+    are alive after the last of the n instants.  A snapshot at instant i sees the versions with birth <= i <
+    death.
 
     Attributes
     ----------
@@ -159,7 +163,11 @@ class LifetimeMatrix:
 
     @cached_property
     def counts(self) -> Int64Array:
-        """The matrix, shape (n + 2, n + 1): row 0 = initial content, row b + 1 = birth b; last column = alive after the last instant."""
+        """The matrix, shape (n + 2, n + 1).
+
+        Row 0 is initial content, row b + 1 birth b; column d is death d, the last one alive after the last
+        instant.
+        """
         dense = self.cells.dense(self.n_instants)
         dense.flags.writeable = False
         return dense
@@ -180,8 +188,10 @@ class LifetimeMatrix:
         """Say what was counted."""
         born = int(self.births.sum())
         return (
-            f"<LifetimeMatrix: {self.n_instants:,} instants, {self.n_blocks:,} blocks of {format_size(self.block_size)}, "
-            f"{born:,} versions, {len(self.cells.count):,} cells, initial {_initial_text(self.counting.initial)}>"
+            f"<LifetimeMatrix: {self.n_instants:,} instants, {self.n_blocks:,} blocks of "
+            f"{format_size(self.block_size)}, "
+            f"{born:,} versions, {len(self.cells.count):,} cells, initial "
+            f"{_initial_text(self.counting.initial)}> {_initial_text(self.counting.initial)}>"
         )
 
     def recount(self, **changes: object) -> "LifetimeMatrix":
@@ -206,11 +216,15 @@ class LifetimeMatrix:
         if counting == self.counting:
             return self
         if self.recounter is None:
-            msg = f"this matrix does not know its trace, so it cannot be counted again with {changes}: use count_lifetimes"
+            msg = (
+                f"this matrix does not know its trace, so it cannot be counted again with {changes}: "
+                "use count_lifetimes"
+            )
             raise UsageError(msg)
         return self.recounter(counting)
 
-    # --- range sums -------------------------------------------------------------------------------------------
+    # --- range sums
+    # -------------------------------------------------------------------------------------------
 
     def box(self, b0: float | None, b1: float | None, d0: float | None, d1: float | None) -> int:
         """Count the versions with b0 < birth <= b1 and d0 < death <= d1.
@@ -218,7 +232,8 @@ class LifetimeMatrix:
         Parameters
         ----------
         b0, b1, d0, d1 : int, float or None
-            Bounds; None and the infinities leave a side open.  Initial content has birth -1; death n means alive.
+            Bounds; None and the infinities leave a side open.  Initial content has birth -1; death n means
+            alive.
 
         Returns
         -------
@@ -245,7 +260,8 @@ class LifetimeMatrix:
         """
         return self.sums.query(b0, b1, d0, d1)
 
-    # --- the formulas of one volume: see `snapsim.engine.space` -------------------------------------------------
+    # --- the formulas of one volume: see `snapsim.engine.space`
+    # -------------------------------------------------
 
     def live_bytes(self, now: int) -> int:
         """Return what the volume shows at instant `now`.  [bytes]"""
@@ -286,7 +302,9 @@ class LifetimeMatrix:
         k, t = self._kept(kept, now)
         return self.boxes(_before(k), k, k, _after(k, t)) * self.block_size
 
-    def freed_bytes(self, kept: Sequence[int] | Int64Array, dropped: Sequence[int] | Int64Array, now: int) -> int:
+    def freed_bytes(
+        self, kept: Sequence[int] | Int64Array, dropped: Sequence[int] | Int64Array, now: int
+    ) -> int:
         """Return what deleting a set of snapshots together would free.
 
         Parameters
@@ -310,7 +328,7 @@ class LifetimeMatrix:
         return self.snapshot_bytes(k, now) - self.snapshot_bytes(np.setdiff1d(k, gone), now)
 
     def written_bytes(self, a: int | None, b: int) -> int:
-        """Return what an incremental backup from snapshot a to snapshot b holds = the overlay layer between them.
+        """Return what an incremental backup from a to b holds, or the overlay layer between them.
 
         Parameters
         ----------
@@ -341,7 +359,8 @@ class LifetimeMatrix:
         i : int
             Index into `kept`.
         now : int, optional
-            The instant at which is asked, where the newest snapshot is merged into the active layer; the last instant by default.
+            The instant at which is asked, where the newest snapshot is merged into the active layer; the last
+            instant by default.
 
         Returns
         -------
@@ -367,7 +386,8 @@ class LifetimeMatrix:
         Returns
         -------
         int64 array, shape (n_kept,)
-            BOX((-inf, k] x (k, now]).  It equals the distinct blocks written since k on a matrix that was counted
+            BOX((-inf, k] x (k, now]).  It equals the distinct blocks written since k on a matrix that was
+            counted
             with initial="thick" and discard="ignore".  [bytes]
         """
         k, t = self._kept(kept, now)
@@ -400,7 +420,8 @@ class LifetimeMatrix:
         Returns
         -------
         int64 array, shape (n_kept + 2,)
-            Element j counts the reads that visit j layers: kept snapshots in [birth, epoch of the read) plus one.  [blocks]
+            Element j counts the reads that visit j layers: kept snapshots in [birth, epoch of the read) plus
+            one.  [blocks]
         """
         k, _ = self._kept(kept, self.n_instants - 1)
         depth = np.searchsorted(k, self.reads.epoch) - np.searchsorted(k, self.reads.birth) + 1
@@ -437,214 +458,3 @@ def _bound(value: float | None, default: float, lowest: int, highest: int) -> in
 
 def _initial_text(initial: str | tuple[tuple[int, int], ...]) -> str:
     return initial if isinstance(initial, str) else f"map of {len(initial)} extents"
-
-
-class LifetimeCounter:
-    """Counts versions batch by batch.
-
-    Parameters
-    ----------
-    instants : int64 array, shape (n,)
-        Since the Unix epoch, increasing.  [ns]
-    counting : Counting
-        Block size and modes.
-    capacity : int
-        Size of the volume.  [bytes]
-    capacity_known : bool
-        False when `capacity` is only the largest address seen: a discard that ends there may then end inside the last block.
-    start_ns : int
-        The trace's start since the Unix epoch; request times count from it.  [ns]
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> counter = LifetimeCounter(np.array([0, 10, 20]), Counting(block_size=4096), capacity=8192)
-    >>> one = Batch(np.array([5]), np.array([1], np.uint8), np.array([0]), np.array([4096]))
-    >>> _ = counter.add(one)
-    >>> counter.finish().counts[:, 1:3].tolist()
-    [[1, 0], [0, 0], [0, 0], [0, 0], [0, 0]]
-    """
-
-    def __init__(
-        self, instants: Int64Array, counting: Counting, *, capacity: int, capacity_known: bool = True, start_ns: int = 0
-    ) -> None:
-        instants = np.ascontiguousarray(instants, dtype=np.int64)
-        if len(instants) == 0 or np.any(np.diff(instants) <= 0):
-            msg = "instants must be increasing, and at least one"
-            raise UsageError(msg)
-        self._instants = instants
-        self._counting = counting
-        block_size = counting.block_size
-        n_blocks = max(-(-capacity // block_size), 0)
-        self._rules = kernels.Rules(
-            block_size=block_size,
-            shift=block_size.bit_length() - 1 if block_size & (block_size - 1) == 0 else -1,
-            n_blocks=n_blocks,
-            capacity=capacity if capacity_known else int(_MAX_LENGTH),
-            discard=_EFFECTS[counting.discard],
-            zeroes=_EFFECTS[counting.zeroes],
-            grain=counting.grain,
-            mark_reads=int(counting.initial == "read-first"),
-        )
-        n_codes = len(instants) + 1 + kernels.FIRST_BIRTH
-        self._table = BlockTable(n_blocks, max_code=n_codes)
-        empty32, empty64 = np.empty(0, np.int32), np.empty(0, np.int64)
-        self._state = kernels.CountState(
-            boundaries=instants - start_ns,
-            tallies=np.zeros((2, n_codes), np.int64),
-            births=np.zeros(len(instants) + 1, np.int64),
-            death_code=empty32,
-            death_epoch=empty32,
-            death_count=empty64,
-            read_code=empty32,
-            read_epoch=empty32,
-            read_count=empty64,
-            cursor=np.zeros(kernels.CURSOR_SIZE, np.int64),
-        )
-        self._reserve_cells()
-        self._mapped = self._mark(counting.initial) if not isinstance(counting.initial, str) else 0
-
-    def add(self, batch: Batch) -> Self:
-        """Count the next requests.
-
-        Parameters
-        ----------
-        batch : Batch
-            Requests of one volume, not earlier than those before.
-
-        Returns
-        -------
-        LifetimeCounter
-            Itself.
-        """
-        columns = (
-            np.ascontiguousarray(batch.time_ns, np.int64),
-            np.ascontiguousarray(batch.op, np.uint8),
-            np.ascontiguousarray(batch.offset, np.int64),
-            np.ascontiguousarray(batch.length, np.int64),
-        )
-        done = 0
-        while done < len(columns[0]):
-            done = kernels.count_requests(*columns, done, self._rules, *self._table.arrays, self._state)
-            if done < len(columns[0]):
-                self._make_room()
-        return self
-
-    def add_all(self, batches: Iterable[Batch]) -> Self:
-        """Count all batches of an iterable, in order."""
-        for batch in batches:
-            self.add(batch)
-        return self
-
-    def finish(self) -> LifetimeMatrix:
-        """Return the matrix of everything that was counted.
-
-        Returns
-        -------
-        LifetimeMatrix
-            The counter must not be used afterwards.
-        """
-        n = len(self._instants)
-        if self._cells_used() + self._state.tallies.shape[1] > len(self._state.death_code):
-            self._reserve_cells()
-        kernels.flush_epoch(self._state)
-        state, cursor = self._state, self._state.cursor
-        initial_codes, blocks = self._initial(int(cursor[kernels.INITIAL_BLOCKS]))
-
-        used = int(cursor[kernels.DEATH_CELLS])
-        deaths = _merge(
-            state.death_code[:used], state.death_epoch[:used], state.death_count[:used], initial_codes, kernels.FIRST_BIRTH
-        )
-        # what was born and did not die before the last instant is alive after it: no need to look at the table
-        before = deaths.epoch < n
-        died = np.bincount(deaths.birth[before] + 1, weights=deaths.count[before], minlength=n + 2).astype(np.int64)
-        alive = np.concatenate((np.array([blocks]), state.births)) - died
-        rows = np.flatnonzero(alive)
-        cells = Cells(
-            np.concatenate((deaths.birth[before], (rows - 1).astype(np.int32))),
-            np.concatenate((deaths.epoch[before], np.full(len(rows), n, np.int32))),
-            np.concatenate((deaths.count[before], alive[rows])),
-        )
-
-        used = int(cursor[kernels.READ_CELLS])
-        codes, epochs, counts = state.read_code[:used], state.read_epoch[:used], state.read_count[:used]
-        reads = _merge(codes, epochs, counts, initial_codes, kernels.FIRST_BIRTH)
-        nothing = (codes < kernels.FIRST_BIRTH) & ~np.isin(codes, initial_codes)
-        absent = np.bincount(epochs[nothing], weights=counts[nothing], minlength=n + 1).astype(np.int64)
-        return LifetimeMatrix(
-            instants=_frozen(self._instants),
-            counting=self._counting,
-            n_blocks=self._rules.n_blocks,
-            cells=Cells(*map(_frozen, cells)),
-            reads=Cells(*map(_frozen, reads)),
-            absent_reads=_frozen(absent),
-            births=_frozen(state.births.copy()),
-            initial_blocks=blocks,
-            memory=self._table.memory,
-        )
-
-    def _initial(self, marked: int) -> tuple[list[int], int]:
-        """Return the codes that mean initial content, and how many blocks existed before the trace."""
-        if self._counting.initial == "thick":
-            return [kernels.UNTOUCHED, kernels.INITIAL], self._rules.n_blocks
-        return [kernels.INITIAL], self._mapped + marked
-
-    def _mark(self, extents: tuple[tuple[int, int], ...]) -> int:
-        table = np.array(extents, dtype=np.int64).reshape(-1, 2)
-        table = table[table[:, 1] > 0]
-        size = self._rules.n_blocks * self._rules.block_size
-        if np.any(table[:, 0] < 0) or np.any(table.sum(axis=1) > size):
-            msg = f"the map of allocated extents reaches beyond the volume of {format_size(size)}"
-            raise UsageError(msg)
-        done = marked = 0
-        while done < len(table):
-            offset, length = np.ascontiguousarray(table[done:, 0]), np.ascontiguousarray(table[done:, 1])
-            step, count = kernels.mark_initial(offset, length, self._rules, *self._table.arrays)
-            done, marked = done + step, marked + count
-            if done < len(table):
-                leaf_bytes = self._rules.block_size << kernels.LEAF_BITS
-                self._table.reserve(int(table[done, 1]) // leaf_bytes + 2)
-        return marked
-
-    def _cells_used(self) -> int:
-        cursor = self._state.cursor
-        return max(int(cursor[kernels.DEATH_CELLS]), int(cursor[kernels.READ_CELLS]))
-
-    def _make_room(self) -> None:
-        wanted = int(self._state.cursor[kernels.LEAVES_WANTED])
-        if wanted:
-            self._table.reserve(wanted)
-        else:
-            self._reserve_cells()
-
-    def _reserve_cells(self) -> None:
-        room = max(2 * len(self._state.death_code), self._cells_used() + 4 * self._state.tallies.shape[1], 1024)
-        names = ("death_code", "death_epoch", "death_count", "read_code", "read_epoch", "read_count")
-        self._state = self._state._replace(**{name: _grown(getattr(self._state, name), room) for name in names})
-
-
-def _grown(array: npt.NDArray[T], size: int) -> npt.NDArray[T]:
-    grown = np.empty(size, dtype=array.dtype)
-    grown[: len(array)] = array
-    return grown
-
-
-def _frozen(array: npt.NDArray[T]) -> npt.NDArray[T]:
-    array.flags.writeable = False
-    return array
-
-
-def _merge(
-    codes: npt.NDArray[np.int32], epochs: npt.NDArray[np.int32], counts: Int64Array, initial_codes: list[int], first_birth: int
-) -> Cells:
-    """Turn codes into births: the codes of initial content become birth -1, those of absent blocks fall away."""
-    initial = np.isin(codes, initial_codes)
-    born = codes >= first_birth
-    n_epochs = int(epochs.max()) + 1 if len(epochs) else 0
-    per_epoch = np.bincount(epochs[initial], weights=counts[initial], minlength=n_epochs).astype(np.int64)
-    with_initial = np.flatnonzero(per_epoch)
-    birth = np.concatenate((np.full(len(with_initial), -1, np.int32), codes[born] - np.int32(first_birth)))
-    epoch = np.concatenate((with_initial.astype(np.int32), epochs[born]))
-    count = np.concatenate((per_epoch[with_initial], counts[born]))
-    order = np.lexsort((birth, epoch))
-    return Cells(birth[order].astype(np.int32), epoch[order].astype(np.int32), count[order].astype(np.int64))

@@ -1,6 +1,7 @@
 """Kernels that count block versions by the epochs of their birth and death, in one pass over the requests.
 
-A block's code in the table says which version it shows: `UNTOUCHED`, `INITIAL`, `ABSENT`, or `FIRST_BIRTH + b` for a
+A block's code in the table says which version it shows: `UNTOUCHED`, `INITIAL`, `ABSENT`, or `FIRST_BIRTH +
+b` for a
 version born in epoch b.  Requests come in time order, so the deaths of one epoch fill one column of the
 matrix; a finished column is appended to growing lists of its non-zero cells.
 """
@@ -38,6 +39,12 @@ EPOCH, DEATH_CELLS, READ_CELLS, INITIAL_BLOCKS, LEAVES_WANTED = 0, 1, 2, 3, 4
 CURSOR_SIZE = 5
 
 _READ, _WRITE, _DISCARD, _WRITE_ZEROES = 0, 1, 2, 3
+
+NEW_LEAVES = 6
+"""The most leaves that one request can need.
+
+Two for a run, whose inner leaves stay uniform; and WRITE_ZEROES makes three runs.
+"""
 _NEVER = np.iinfo(np.int64).max
 _AHEAD = 64  # requests whose slots are fetched from memory together
 _CACHED_LEAVES = 64  # a table of this many leaves (512 KiB) stays in the second-level cache
@@ -125,10 +132,22 @@ def flush_epoch(state):
     epoch = cursor[EPOCH]
     highest = epoch + FIRST_BIRTH
     cursor[DEATH_CELLS] = _flush(
-        state.tallies[1], highest, epoch, state.death_code, state.death_epoch, state.death_count, cursor[DEATH_CELLS]
+        state.tallies[1],
+        highest,
+        epoch,
+        state.death_code,
+        state.death_epoch,
+        state.death_count,
+        cursor[DEATH_CELLS],
     )
     cursor[READ_CELLS] = _flush(
-        state.tallies[0], highest, epoch, state.read_code, state.read_epoch, state.read_count, cursor[READ_CELLS]
+        state.tallies[0],
+        highest,
+        epoch,
+        state.read_code,
+        state.read_epoch,
+        state.read_count,
+        cursor[READ_CELLS],
     )
 
 
@@ -146,7 +165,7 @@ def _pass_time(now, state, cells_room):
 
 @kernel(allocates=False)
 def _warm(offset, begin, stop, shift, directory, leaves):
-    """Load the first slot of each of the next requests, so that their cache misses overlap; the result means nothing."""
+    """Load the first slot of the next requests, so that cache misses overlap; the result means nothing."""
     seen = 0
     for position in range(np.uint64(begin), np.uint64(stop)):
         block = offset[np.uint64(position)] >> shift
@@ -157,8 +176,8 @@ def _warm(offset, begin, stop, shift, directory, leaves):
 
 
 @kernel(allocates=False)
-def mark_initial(offset, length, rules, directory, leaves, words, used):
-    """Mark the blocks that extents overlap as existing before the trace; return (extents done, blocks marked).
+def mark_initial(offset, length, rules, directory, leaves, used):
+    """Mark what extents overlap as existing before the trace; return (extents done, blocks marked).
 
     Stops early when the table must grow first.
     """
@@ -167,7 +186,7 @@ def mark_initial(offset, length, rules, directory, leaves, words, used):
     for i in range(offset.shape[0]):
         first = offset[i] // block_size
         stop = (offset[i] + length[i] - 1) // block_size + 1
-        if ((stop - 1) >> LEAF_BITS) - (first >> LEAF_BITS) + 1 > free_leaves(leaves, used):
+        if free_leaves(leaves, used) < NEW_LEAVES:
             return i, marked
         marked += replace(directory, leaves, used, first, stop, UNTOUCHED, INITIAL)
     return offset.shape[0], marked
@@ -208,11 +227,14 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
     code = epoch + FIRST_BIRTH
     next_boundary = boundaries[epoch] if epoch < n_instants else _NEVER
     born = 0
-    plain = _WRITE if mark_reads == 0 else -1  # reads and writes in one leaf need nothing but an exchange of codes
+    plain = (
+        _WRITE if mark_reads == 0 else -1
+    )  # reads and writes in one leaf need nothing but an exchange of codes
     stopped = time_ns.shape[0]
     cursor[LEAVES_WANTED] = 0
 
-    # Counting between two look-ups holds back the next look-up.  Where the table is larger than a cache, the look-ups of the
+    # Counting between two look-ups holds back the next look-up.  Where the table is larger than a cache, the
+    # look-ups of the
     # next requests are therefore made beforehand, close together.
     warm_at = begin if shift >= 0 and used[0] > _CACHED_LEAVES else time_ns.shape[0]
     warmed = 0
@@ -264,9 +286,8 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
         if kind == _READ and mark_reads == 0:
             tally_codes(directory, leaves, words, first, stop, reads)
             continue
-        wanted = ((stop - 1) >> LEAF_BITS) - index + 1
-        if wanted > free_leaves(leaves, used):
-            cursor[LEAVES_WANTED] = wanted
+        if free_leaves(leaves, used) < NEW_LEAVES:
+            cursor[LEAVES_WANTED] = NEW_LEAVES
             stopped = np.int64(i)
             break
         if kind == _WRITE:

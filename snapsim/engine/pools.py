@@ -1,4 +1,4 @@
-"""Pool rules: what the storage below a mechanism adds, limits or refuses.  Integer formulas, each with its source."""
+"""Pool rules: what the storage below a mechanism adds, limits or refuses, each formula with its source."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,14 +10,14 @@ _MIB = 1 << 20
 _GIB = 1 << 30
 
 THIN_METADATA_MAX = 255 * (16384 - 64) * 4 * _KIB
-"""Most metadata that a dm-thin pool can use: 255 index entries of 16,320 blocks of 4 KiB (15.9 GiB).  [bytes]"""
+"""Most metadata that a dm-thin pool can use: 255 index entries, 16,320 blocks of 4 KiB each.  [bytes]"""
 
 
 def raidz_bytes(block_size: int, *, ashift: int, width: int, parity: int) -> int:
     """Return what one block takes on a raidz vdev, parity and padding included.
 
-    ceil(block / 2^ashift) data sectors, `parity` sectors for each started stripe of width - parity, rounded up to
-    a multiple of parity + 1 (OpenZFS, vdev_raidz_asize).
+    ceil(block / 2^ashift) data sectors, `parity` sectors for each started stripe of width - parity, rounded
+    up to a multiple of parity + 1 (OpenZFS, vdev_raidz_asize).
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ def raidz_bytes(block_size: int, *, ashift: int, width: int, parity: int) -> int
 def zvol_refreservation(volume_size: int, *, block_size: int, copies: int = 1) -> int:
     """Return the refreservation of a thick zvol on a pool without raidz.
 
-    The volume, and 128 KiB for each of 7 + (all indirect blocks) metadata blocks, each stored copies + 1 times, three at most
-    (OpenZFS, zvol_volsize_to_reservation).
+    The volume, and 128 KiB for each of 7 + (all indirect blocks) metadata blocks, each stored copies + 1
+    times, three at most (OpenZFS, zvol_volsize_to_reservation).
 
     Parameters
     ----------
@@ -79,8 +79,8 @@ def zfs_first_snapshot_reserve(referenced: npt.ArrayLike, *, refreservation: int
     """Return the free pool space that a snapshot of a thick zvol needs at the moment at which it is taken.
 
     min(bytes that only the volume references, refreservation): after the snapshot these belong to it, and the
-    reservation has to be met again from free space (OpenZFS, dsl_dataset_snapshot_reserve_space).  With less than that free, the
-    snapshot fails.
+    reservation has to be met again from free space (OpenZFS, dsl_dataset_snapshot_reserve_space).  With less
+    than that free, the snapshot fails.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def zfs_first_snapshot_reserve(referenced: npt.ArrayLike, *, refreservation: int
 
 
 def thin_metadata_rule(pool_size: int, *, block_size: int) -> int:
-    """Return the metadata device that the kernel's documentation of dm-thin advises: 48 bytes per block, 2 MiB to 16 GiB.
+    """Return the metadata device that dm-thin's documentation advises: 48 bytes per block, 2 MiB to 16 GiB.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def thin_metadata_rule(pool_size: int, *, block_size: int) -> int:
 
 
 def thin_metadata_full(pool_size: int, *, block_size: int, thins: int) -> int:
-    """Return the metadata of a full pool whose blocks are all mapped once, as the tool `thin_metadata_size` estimates it.
+    """Return the metadata of a full pool, each block mapped once, as the tool `thin_metadata_size` has it.
 
     A node of 4 KiB for each 126 mappings (half full) and one for each thin device.
 

@@ -1,7 +1,9 @@
 """The engine said slowly: sets and dicts, no arithmetic on births and deaths.
 
-A volume is a dict from block number to the version that it shows.  A snapshot is a copy of that dict.  Every question about
-space is then a question about sets of versions, and the fast engine must give the same numbers.  Read this first.
+A volume is a dict from block number to the version that it shows.  A snapshot is a copy of that dict.  Every
+question about
+space is then a question about sets of versions, and the fast engine must give the same numbers.  Read this
+first.
 """
 
 from collections import Counter
@@ -52,7 +54,8 @@ class ReferenceVolume:
     Attributes
     ----------
     states : list of dict
-        `states[i]` maps block to version as a snapshot at instant i sees it, for the instants that have passed.
+        `states[i]` maps block to version as a snapshot at instant i sees it, for the instants that have
+        passed.
     now : dict
         The same for the present.
     versions : Counter
@@ -92,7 +95,12 @@ class ReferenceVolume:
         if initial == "thick":
             blocks = range(-(-capacity // block_size))
         elif not isinstance(initial, str):
-            blocks = {block for offset, length in initial if length for block in self._overlapped(offset, offset + length)}
+            blocks = {
+                block
+                for offset, length in initial
+                if length
+                for block in self._overlapped(offset, offset + length)
+            }
         for block in blocks:
             self.now[block] = self._new(block, -1)
 
@@ -135,30 +143,39 @@ class ReferenceVolume:
         if op == READ:
             for block in self._overlapped(offset, end):
                 self._read(block)
-        elif op == WRITE or (op == WRITE_ZEROES and self.zeroes != "death"):
-            for block in self._overlapped(offset, end):
-                self._write(block)
+        elif op == WRITE:
+            self._write_all(offset, end)
         elif op == WRITE_ZEROES:
-            whole = self._covered(offset, end)
-            for block in self._overlapped(offset, end):
-                if block in whole:
-                    self._kill(block)
-                else:
-                    self._write(block)
+            self._zero(offset, end)
         elif op == DISCARD and self.discard != "ignore":
-            if self.grain > 1:
-                offset = -(-offset // self.grain) * self.grain
-                end = self.capacity if self._ends_volume(end) else end // self.grain * self.grain
-                if offset >= end:
-                    return
-            if self.discard == "touch":
-                for block in self._overlapped(offset, end):
-                    self._write(block)
-            else:
-                for block in self._covered(offset, end):
-                    self._kill(block)
+            self._discard(offset, end)
 
-    # --- space, as questions about sets of versions -------------------------------------------------------------
+    def _write_all(self, offset: int, end: int) -> None:
+        for block in self._overlapped(offset, end):
+            self._write(block)
+
+    def _zero(self, offset: int, end: int) -> None:
+        whole = self._covered(offset, end) if self.zeroes == "death" else range(0)
+        for block in self._overlapped(offset, end):
+            if block in whole:
+                self._kill(block)
+            else:
+                self._write(block)
+
+    def _discard(self, offset: int, end: int) -> None:
+        if self.grain > 1:
+            offset = -(-offset // self.grain) * self.grain
+            end = self.capacity if self._ends_volume(end) else end // self.grain * self.grain
+        if offset >= end:
+            return
+        if self.discard == "touch":
+            self._write_all(offset, end)
+        else:
+            for block in self._covered(offset, end):
+                self._kill(block)
+
+    # --- space, as questions about sets of versions
+    # -------------------------------------------------------------
 
     def live(self, t: int) -> int:
         """Blocks that the volume shows at instant t."""
@@ -191,11 +208,13 @@ class ReferenceVolume:
         changed = []
         for one in kept:
             later = self.states[t]
-            changed.append(sum(1 for block, version in self.states[one].items() if later.get(block) != version))
+            changed.append(
+                sum(1 for block, version in self.states[one].items() if later.get(block) != version)
+            )
         return changed
 
     def detached(self, kept: Sequence[int]) -> int:
-        """Versions in an incremental store elsewhere: each snapshot adds what the one before it does not show."""
+        """Versions in a store elsewhere to which each snapshot adds what the one before does not show."""
         return sum(self.written(before, one) for before, one in zip([None, *kept], kept, strict=False))
 
     def matrix(self) -> Counter[tuple[int, int]]:
@@ -204,7 +223,8 @@ class ReferenceVolume:
         counted.update((version.birth, len(self.instants)) for version in self.now.values())
         return counted
 
-    # --- what requests do to one block ----------------------------------------------------------------------------
+    # --- what requests do to one block
+    # ----------------------------------------------------------------------------
 
     def _new(self, block: int, birth: int) -> Version:
         self._serial += 1
@@ -243,4 +263,3 @@ class ReferenceVolume:
 
     def _held(self, kept: Iterable[int]) -> set[Version]:
         return {version for one in kept for version in self.states[one].values()}
-

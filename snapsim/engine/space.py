@@ -1,14 +1,17 @@
 """Space over time: what kept snapshots hold while they come and go.
 
-Total shared space is a sum over gaps between neighbours, so that a creation or deletion changes one term.  For kept snapshots
+Total shared space is a sum over gaps between neighbours, so that a creation or deletion changes one term.
+For kept snapshots
 k_1 < ... < k_m at time T, with BOX the range sum over births and deaths (`LifetimeMatrix.boxes`):
 
-- between two instants the space grows by the versions that died and that a snapshot sees: BOX((-inf, k_m] x (T - 1, T]);
+- between two instants the space grows by the versions that died and that a snapshot sees: BOX((-inf, k_m] x
+(T - 1, T]);
 - a creation changes nothing;
 - a deletion of k_i gives back BOX((k_{i-1}, k_i] x (k_i, k_{i+1}]).
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +36,8 @@ class Deletions(NamedTuple):
     at : int64 array, shape (n_deletions,)
         Instant of the deletion.
     previous, dropped, following : int64 arrays, shape (n_deletions,)
-        Instants of the snapshot and of its neighbours when it was deleted: `OPEN` where there is no older one, and
+        Instants of the snapshot and of its neighbours when it was deleted: `OPEN` where there is no older
+        one, and
         the instant of the deletion where there is no newer one, because the volume itself follows then.
     newest : bool array, shape (n_deletions,)
         Whether there was no newer one.
@@ -46,7 +50,8 @@ class Deletions(NamedTuple):
     newest: npt.NDArray[np.bool_]
 
 
-class Chain(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Chain:
     """Snapshots that come and go, and who are neighbours.
 
     Attributes
@@ -54,7 +59,8 @@ class Chain(NamedTuple):
     created, deleted : int64 arrays, shape (n_snapshots,)
         Instants; `deleted` is the number of instants for a snapshot that is kept.
     newest_after, newest_before : int64 arrays, shape (n_instants,)
-        Newest snapshot after everything that happens at an instant, and before anything does; `OPEN` for none.
+        Newest snapshot after everything that happens at an instant, and before anything does; `OPEN` for
+        none.
     deletions : Deletions
         The deletions.
     """
@@ -96,7 +102,8 @@ def chain(created: npt.ArrayLike, deleted: npt.ArrayLike, *, n_instants: int) ->
     Parameters
     ----------
     created, deleted : int64 arrays, shape (n_snapshots,)
-        Instants; `created` increasing, `deleted` later, or the number of instants for a snapshot that is kept.
+        Instants; `created` increasing, `deleted` later, or the number of instants for a snapshot that is
+        kept.
     n_instants : int
         The number of instants.
 
@@ -125,7 +132,11 @@ def chain(created: npt.ArrayLike, deleted: npt.ArrayLike, *, n_instants: int) ->
     at_instant = np.append(begin, OPEN)  # index -1, "none", becomes OPEN
     at = end[order]
     deletions = Deletions(
-        at, at_instant[previous], begin[order], np.where(following < 0, at, at_instant[following]), following < 0
+        at,
+        at_instant[previous],
+        begin[order],
+        np.where(following < 0, at, at_instant[following]),
+        following < 0,
     )
     newest_after = at_instant[newest]
     newest_before = np.concatenate((np.array([OPEN]), newest_after[:-1]))
@@ -196,7 +207,8 @@ def detached(matrix: LifetimeMatrix, snapshots: Chain) -> SharedSpace:
     Returns
     -------
     SharedSpace
-        `after[T]` = sum over i of BOX((k_{i-1}, k_i] x (k_i, inf]); `before` is taken between creation and prune.
+        `after[T]` = sum over i of BOX((k_{i-1}, k_i] x (k_i, inf]); `before` is taken between creation and
+        prune.
     """
     n = snapshots.n_instants
     gone = snapshots.deletions
@@ -221,9 +233,11 @@ class Merges(NamedTuple):
     Attributes
     ----------
     moved : int64 array, shape (n_deletions,)
-        Commit: the newer layer is copied down into the older one: BOX((k_i, k_{i+1}] x (k_{i+1}, inf]).  [blocks]
+        Commit: the newer layer is copied down into the older one: BOX((k_i, k_{i+1}] x (k_{i+1}, inf]).
+        [blocks]
     extra : int64 array, shape (n_deletions,)
-        How much the older layer grows before the newer one can go: the merged layer less the older one.  [blocks]
+        How much the older layer grows before the newer one can go: the merged layer less the older one.
+        [blocks]
     """
 
     moved: Int64Array
@@ -283,15 +297,18 @@ LayerValue = Callable[[Int64Array, Int64Array], Int64Array]
 """Takes the older and the newer end of layers and returns what each of them amounts to."""
 
 
-def layer_boxes(matrices: Mapping[str, LifetimeMatrix], low: Int64Array, high: Int64Array) -> dict[str, Int64Array]:
+def layer_boxes(
+    matrices: Mapping[str, LifetimeMatrix], low: Int64Array, high: Int64Array
+) -> dict[str, Int64Array]:
     """Count what layers (low, high] hold, by every matrix: BOX((low, high] x (high, inf]).  [blocks]"""
     return {name: matrix.boxes(low, high, high, matrix.n_instants) for name, matrix in matrices.items()}
 
 
 def sum_over_layers(value: LayerValue, snapshots: Chain) -> Int64Array:
-    """Sum a quantity over all layers of the chain, the active one included, after everything that happens at each instant.
+    """Sum a quantity over all layers, the active one included, after everything that happens at each instant.
 
-    A layer lasts from the creation of its newer snapshot, or the merge that made it, until either end is deleted.
+    A layer lasts from the creation of its newer snapshot, or the merge that made it, until either end is
+    deleted.
 
     Parameters
     ----------
@@ -308,7 +325,9 @@ def sum_over_layers(value: LayerValue, snapshots: Chain) -> Int64Array:
     n = snapshots.n_instants
     gone = snapshots.deletions
     inner = ~gone.newest  # has a newer neighbour, with which it is merged
-    made = per_instant(snapshots.created, value(snapshots.newest_before[snapshots.created], snapshots.created), n)
+    made = per_instant(
+        snapshots.created, value(snapshots.newest_before[snapshots.created], snapshots.created), n
+    )
     made += per_instant(gone.at[inner], value(gone.previous[inner], gone.following[inner]), n)
     ended = per_instant(gone.at, value(gone.previous, gone.dropped), n)
     ended += per_instant(gone.at[inner], value(gone.dropped[inner], gone.following[inner]), n)
@@ -355,7 +374,9 @@ def private_stores(matrix: LifetimeMatrix, snapshots: Chain) -> Iterator[Stores]
         within = np.cumsum(length[start:]) <= _PAIRS_AT_ONCE
         stop = start + max(int(np.count_nonzero(within)), 1)
         which = np.repeat(np.arange(start, stop), length[start:stop])
-        offset = np.arange(len(which)) - np.repeat(np.cumsum(length[start:stop]) - length[start:stop], length[start:stop])
+        offset = np.arange(len(which)) - np.repeat(
+            np.cumsum(length[start:stop]) - length[start:stop], length[start:stop]
+        )
         taken = snapshots.created[which]
         yield Stores(which, taken + offset, matrix.boxes(OPEN, taken, taken, taken + offset))
         start = stop

@@ -21,7 +21,8 @@ class Coverage:
     trace_span_ns : int
         From the first instant to the last request.  [ns]
     steady : bool
-        Whether the trace lasts at least as long as the policy reaches, so that the oldest snapshots that it would keep
+        Whether the trace lasts at least as long as the policy reaches, so that the oldest snapshots that it
+        would keep
         were seen to come and go.
     steady_from_ns : int or None
         Time from the first instant after which that is so.  [ns]
@@ -59,22 +60,28 @@ def coverage(timeline: Timeline, *, trace_span_ns: int, time_scale: float = 1.0)
     steady = reach is not None and trace_span_ns >= reach
     if reach is None:
         verdict = (
-            f"The policy keeps some snapshots without end, the trace lasts {span}: space goes on growing, and the peak is only "
+            f"The policy keeps some snapshots without end, the trace lasts {span}: space goes on growing, "
+            f"and the peak is only "
             "that of the trace."
         )
     elif not steady:
         share = 100 * trace_span_ns / reach if reach else 0.0
         verdict = (
-            f"The policy reaches back {format_duration(reach)}, the trace lasts {span} ({share:.2g} % of it): only the start-up "
+            f"The policy reaches back {format_duration(reach)}, the trace lasts {span} ({share:.2g} % of "
+            f"it): only the start-up "
             "was seen, and the steady state needs more space than the peak shown."
         )
     elif trace_span_ns < 2 * reach:
         verdict = (
-            f"The policy reaches back {format_duration(reach)}, the trace lasts {span}: the steady state was reached, but the "
+            f"The policy reaches back {format_duration(reach)}, the trace lasts {span}: the steady state "
+            f"was reached, but the "
             "trace shows less than one more reach of it."
         )
     else:
-        verdict = f"The policy reaches back {format_duration(reach)}, the trace lasts {span}: the steady state was reached."
+        verdict = (
+            f"The policy reaches back {format_duration(reach)}, the trace lasts {span}: "
+            "the steady state was reached."
+        )
     if time_scale != 1.0:
         verdict += f" The recording was paced: one second of it stands for {time_scale:g} seconds."
     return Coverage(

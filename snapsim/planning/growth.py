@@ -3,17 +3,19 @@
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-import snapsim
 from snapsim import schema
+from snapsim._version import __version__
 from snapsim.engine import space
 from snapsim.engine.lifetimes import LifetimeMatrix
 from snapsim.errors import UsageError
-from snapsim.mechanisms import Mechanism, mechanism as find_mechanism
+from snapsim.mechanisms import Mechanism
+from snapsim.mechanisms import mechanism as find_mechanism
 from snapsim.planning.coverage import Coverage, coverage
 from snapsim.planning.series import Series, follow, matrices
 from snapsim.policy.timeline import Timeline
@@ -24,7 +26,8 @@ from snapsim.units import format_duration, format_size
 __all__ = ["Growth", "growth"]
 
 _SUMMED = (
-    "live_bytes", "snapshot_bytes", "metadata_bytes", "memory_bytes", "total_bytes", "allocated_bytes", "file_bytes",
+    "live_bytes", "snapshot_bytes", "metadata_bytes", "memory_bytes", "total_bytes", "allocated_bytes",
+    "file_bytes",
     "peak_bytes", "merged_bytes", "copied_bytes", "freed_bytes", "lower_bytes", "upper_bytes",
 )  # fmt: skip
 _PERCENTILES = (50, 95, 99)
@@ -39,7 +42,8 @@ class Growth:
     frame : DataFrame
         One row an instant, after everything that happens at it; columns as `snapsim.schema` registers them.
     snapshots : DataFrame
-        One row for each snapshot that is kept at the end: taken, age_ns, exclusive_bytes, written_bytes, reasons.
+        One row for each snapshot that is kept at the end: taken, age_ns, exclusive_bytes, written_bytes,
+        reasons.
     mechanism : Mechanism
         How the system keeps snapshots.
     timeline : Timeline
@@ -71,8 +75,9 @@ class Growth:
 
     @property
     def peak(self) -> dict[str, int]:
-        """Largest values over time, transient ones included: "snapshot_bytes", "total_bytes", "allocated_bytes", "snapshots".
+        """Largest values over time, transient ones included.
 
+        "snapshot_bytes", "total_bytes", "allocated_bytes" and "snapshots".
         For a group it is the peak of the sum.  [bytes, and a count]
         """
         frame = self.frame
@@ -86,11 +91,16 @@ class Growth:
 
     @property
     def percentiles(self) -> dict[str, int]:
-        """Snapshot data that is not exceeded for 50, 95 and 99 % of the time: "p50", "p95", "p99".  [bytes]"""
+        """Snapshot data that 50, 95 and 99 % of the time do not exceed: "p50", "p95", "p99".  [bytes]"""
         instants = self.timeline.instants
-        lasts = np.diff(instants, append=instants[-1] + (instants[-1] - instants[-2] if len(instants) > 1 else 1))
+        lasts = np.diff(
+            instants, append=instants[-1] + (instants[-1] - instants[-2] if len(instants) > 1 else 1)
+        )
         levels = np.quantile(
-            self.frame["snapshot_bytes"].to_numpy(), [p / 100 for p in _PERCENTILES], weights=lasts, method="inverted_cdf"
+            self.frame["snapshot_bytes"].to_numpy(),
+            [p / 100 for p in _PERCENTILES],
+            weights=lasts,
+            method="inverted_cdf",
         )
         return {f"p{p}": int(level) for p, level in zip(_PERCENTILES, levels, strict=True)}
 
@@ -100,7 +110,8 @@ class Growth:
         Returns
         -------
         dict
-            mechanism, policy, block_size, peak, percentiles, end, totals, bounds, coverage, findings, assumptions, provenance, members.
+            mechanism, policy, block_size, peak, percentiles, end, totals, bounds, coverage, findings,
+            assumptions, provenance, members.
         """
         frame, end = self.frame, self.frame.iloc[-1]
         return {
@@ -110,7 +121,9 @@ class Growth:
             "peak": self.peak,
             "percentiles": self.percentiles,
             "end": {name: int(end[name]) for name in ("snapshots", *_SUMMED[:7])},
-            "totals": {name: int(frame[name].sum()) for name in ("merged_bytes", "copied_bytes", "freed_bytes")},
+            "totals": {
+                name: int(frame[name].sum()) for name in ("merged_bytes", "copied_bytes", "freed_bytes")
+            },
             "bounds": {name: int(frame[name].max()) for name in ("lower_bytes", "upper_bytes")},
             "coverage": asdict(self.coverage),
             "findings": list(self.findings),
@@ -134,17 +147,27 @@ class Growth:
         low, high = (format_size(int(frame[name].max())) for name in ("lower_bytes", "upper_bytes"))
         parts = ", ".join(f"{name} {format_size(value)}" for name, value in self.percentiles.items())
         end = frame.iloc[-1]
+        held = ", ".join(
+            f"{format_size(int(end[name]))} of {what}"
+            for name, what in (
+                ("snapshot_bytes", "data"),
+                ("metadata_bytes", "metadata"),
+                ("memory_bytes", "memory"),
+            )
+            if end[name] or name == "snapshot_bytes"
+        )
         lines = [
-            f"{self.timeline.policy.describe()} on {self.mechanism.title}, blocks of {format_size(self.block_size)}",
+            f"{self.timeline.policy.describe()} on {self.mechanism.title}",
+            f"  blocks of           {format_size(self.block_size)}",
             f"  snapshots need      {format_size(peak['snapshot_bytes'])} at the peak, after {after}",
             f"  over time           {parts}",
-            f"  at the end          {int(end['snapshots'])} snapshots: {format_size(int(end['snapshot_bytes']))} of data, "
-            f"{format_size(int(end['metadata_bytes']))} of metadata"
-            + (f", {format_size(int(end['memory_bytes']))} of memory images" if end["memory_bytes"] else ""),
+            f"  at the end          {int(end['snapshots'])} snapshots: {held}",
             f"  with the volume     {format_size(peak['total_bytes'])} at the peak",
         ]
         if low != high:
-            lines.insert(2, f"  bounds              {low} to {high} after prunes, by what existed before the trace")
+            lines.insert(
+                3, f"  bounds              {low} to {high} after prunes, by what existed before the trace"
+            )
         moved = {name: int(frame[f"{name}_bytes"].sum()) for name in ("merged", "copied", "freed")}
         told = ", ".join(f"{format_size(value)} {name}" for name, value in moved.items() if value)
         if told:
@@ -175,13 +198,15 @@ def growth(
     Parameters
     ----------
     lifetimes : LifetimeMatrix, or several
-        One volume; or the volumes of a group (the disks of a VM, the VMs of a pool), counted on the same instants and summed on one clock.
+        One volume; or the volumes of a group (the disks of a VM, the VMs of a pool), counted on the same
+        instants and summed on one clock.
     timeline : Timeline
         What `policy.timeline(lifetimes.instants)` returned.
     mechanism : str, path or Mechanism
         Name of a mechanism, the file of one, or one that was set up with options.
     bounds : bool
-        Count twice more, for what may have existed before the trace: nothing (lower) and the whole volume (upper).
+        Count twice more, for what may have existed before the trace: nothing (lower) and the whole volume
+        (upper).
 
     Returns
     -------
@@ -198,7 +223,8 @@ def growth(
     Examples
     --------
     >>> import snapsim as ss
-    >>> writes = ss.Trace.from_arrays([10, 30, 50], ["write"] * 3, [0] * 3, [4096] * 3, capacity="1MiB", start=0)
+    >>> writes = ss.Trace.from_arrays([10, 30, 50], ["write"] * 3, [0] * 3, [4096] * 3, capacity="1MiB",
+    start=0)
     >>> lifetimes = ss.count_lifetimes(writes, every=20, block_size="4KiB")
     >>> timeline = ss.Policy(schedule="20ns", keep_last=2).timeline(lifetimes.instants)
     >>> ss.growth(lifetimes, timeline, mechanism="wafl").frame["snapshot_bytes"].tolist()
@@ -207,7 +233,11 @@ def growth(
     found = find_mechanism(mechanism)
     if isinstance(lifetimes, LifetimeMatrix):
         return _one(lifetimes, timeline, found, bounds=bounds)
-    named = dict(lifetimes) if isinstance(lifetimes, Mapping) else {str(i): one for i, one in enumerate(lifetimes)}
+    named = (
+        dict(lifetimes)
+        if isinstance(lifetimes, Mapping)
+        else {str(i): one for i, one in enumerate(lifetimes)}
+    )
     if not named:
         msg = "growth of a group needs at least one volume"
         raise UsageError(msg)
@@ -238,8 +268,7 @@ def _one(lifetimes: LifetimeMatrix, timeline: Timeline, mechanism: Mechanism, *,
             follow(mechanism, matrices(lifetimes, mechanism, initial=initial), chain, **place).snapshot
             for initial in ("thin", "thick")
         )
-    memory = chain.count() * timeline.ram
-    frame = _frame(timeline, chain, series, memory, lower, upper)
+    frame = _frame(timeline, series, lower, upper)
     span = trace.start_ns + trace.last_ns - int(timeline.instants[0])
     return Growth(
         frame=frame,
@@ -254,13 +283,13 @@ def _one(lifetimes: LifetimeMatrix, timeline: Timeline, mechanism: Mechanism, *,
     )
 
 
-def _frame(
-    timeline: Timeline, chain: space.Chain, series: Series, memory: Int64Array, lower: Int64Array, upper: Int64Array
-) -> pd.DataFrame:
+def _frame(timeline: Timeline, series: Series, lower: Int64Array, upper: Int64Array) -> pd.DataFrame:
+    count = space_chain(timeline).count()
+    memory = count * timeline.ram
     frame = pd.DataFrame(
         {
             "time": pd.to_datetime(timeline.instants, unit="ns", utc=True).as_unit("ns"),
-            "snapshots": chain.count(),
+            "snapshots": count,
             "live_bytes": series.live,
             "snapshot_bytes": series.snapshot,
             "metadata_bytes": series.metadata,
@@ -291,7 +320,9 @@ def _kept_at_end(data: LifetimeMatrix, timeline: Timeline, mechanism: Mechanism)
         exclusive = data.boxes(older, kept, kept, newer) * data.block_size
     else:
         exclusive = data.exclusive_bytes(kept, last)
-    reasons = {decision.snapshot.time_ns: "; ".join(decision.reasons) for decision in timeline.decisions(last)}
+    reasons = {
+        decision.snapshot.time_ns: "; ".join(decision.reasons) for decision in timeline.decisions(last)
+    }
     taken = timeline.instants[kept]
     return pd.DataFrame(
         {
@@ -319,7 +350,7 @@ def _group(members: dict[str, Growth]) -> Growth:
     for name in ("exclusive_bytes", "written_bytes"):
         snapshots[name] = sum(member.snapshots[name].to_numpy() for member in members.values())
     longest = max((member.coverage for member in members.values()), key=lambda one: one.trace_span_ns)
-    named = [(name, member) for name, member in members.items()]
+    named = list(members.items())
     return Growth(
         frame=frame,
         snapshots=snapshots,
@@ -329,48 +360,64 @@ def _group(members: dict[str, Growth]) -> Growth:
         block_size=first.block_size,
         assumptions=tuple(dict.fromkeys(text for _, member in named for text in member.assumptions)),
         findings=tuple(f"{name}: {text}" for name, member in named for text in member.findings),
-        provenance={**first.provenance, "traces": {name: member.provenance["trace"] for name, member in named}},
+        provenance={
+            **first.provenance,
+            "traces": {name: member.provenance["trace"] for name, member in named},
+        },
         members=members,
     )
 
 
-def _assumptions(trace: Trace, lifetimes: LifetimeMatrix, mechanism: Mechanism, timeline: Timeline) -> tuple[str, ...]:
+def _assumptions(
+    trace: Trace, lifetimes: LifetimeMatrix, mechanism: Mechanism, timeline: Timeline
+) -> tuple[str, ...]:
     initial = lifetimes.counting.initial
     before = {
         "thick": "The whole volume was taken to hold data before the trace began: the upper bound.",
         "thin": "Nothing was taken to exist before the trace began: the lower bound.",
-        "read-first": "What is read before it is written was taken to exist before the trace began, and nothing else.",
+        "read-first": "What is read before it is written was taken to exist before the trace began, and "
+        "nothing else.",
     }
-    texts = [before[initial] if isinstance(initial, str) else "What existed before the trace is taken from a map of the image."]
+    texts = [
+        before[initial]
+        if isinstance(initial, str)
+        else "What existed before the trace is taken from a map of the image."
+    ]
     texts += trace.info.notes
     if trace.start_assumed:
         texts.append("The trace does not say when it began: 2001-01-01T00:00Z was assumed.")
     if not trace.capacity_known:
-        texts.append("The trace does not say how large the volume is: it was taken to end where the requests end.")
+        texts.append(
+            "The trace does not say how large the volume is: it was taken to end where the requests end."
+        )
     if timeline.shifted_ticks:
         texts.append(
-            f"{timeline.shifted_ticks} ticks of the schedule lie between two instants and were taken later, by "
+            f"{timeline.shifted_ticks} ticks of the schedule lie between two instants and were taken "
+            f"later, by "
             f"{format_duration(timeline.max_shift_ns)} at most."
         )
     if mechanism.copies_old_data and mechanism.sharing != "private":
         texts.append("Copied bytes are an upper bound: a write that covers a whole block copies nothing.")
     if mechanism.file_length != "none":
-        texts.append("File lengths are those of files in which nothing was freed; a real file does not get shorter again.")
+        texts.append(
+            "File lengths are those of files in which nothing was freed; a real file does not get "
+            "shorter again."
+        )
     if mechanism.lower_bound:
         texts.append(f"The block model of {mechanism.title} is a lower bound.")
     texts += mechanism.caveats
     return tuple(dict.fromkeys(texts))
 
 
-def _provenance(trace: Trace, lifetimes: LifetimeMatrix, mechanism: Mechanism, timeline: Timeline) -> dict[str, object]:
-    import numba
-
+def _provenance(
+    trace: Trace, lifetimes: LifetimeMatrix, mechanism: Mechanism, timeline: Timeline
+) -> dict[str, object]:
     counting = lifetimes.counting
     return {
-        "snapsim": snapsim.__version__,
+        "snapsim": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "numba": numba.__version__,
+        "numba": version("numba"),
         "pandas": pd.__version__,
         "trace": {
             "source": trace.info.source,
@@ -386,7 +433,9 @@ def _provenance(trace: Trace, lifetimes: LifetimeMatrix, mechanism: Mechanism, t
         "capacity_known": trace.capacity_known,
         "counting": {
             "block_size": counting.block_size,
-            "initial": counting.initial if isinstance(counting.initial, str) else f"map of {len(counting.initial)} extents",
+            "initial": counting.initial
+            if isinstance(counting.initial, str)
+            else f"map of {len(counting.initial)} extents",
             "instants": lifetimes.n_instants,
         },
         "mechanism": {"name": mechanism.name, **mechanism.options()},

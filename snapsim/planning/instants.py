@@ -1,9 +1,9 @@
 """The instants at which a snapshot could be taken: from an interval, from schedules, or given."""
 
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from snapsim.errors import UsageError
@@ -48,7 +48,7 @@ def regular(every: int | str, *, start_ns: int, last_ns: int) -> Int64Array:
     """
     step = parse_duration(every)
     if step == 0:
-        msg = f"every={every!r} is no interval: write it like \"15min\" or \"1h\""
+        msg = f'every={every!r} is no interval: write it like "15min" or "1h"'
         raise UsageError(msg)
     first = start_ns // step * step
     last = (max(last_ns, start_ns) // step + 1) * step
@@ -104,7 +104,7 @@ def from_schedules(schedules: Schedules, *, start_ns: int, last_ns: int, timezon
     return np.concatenate((before[-1:], inside, after[:1]))
 
 
-def given(instants: npt.ArrayLike | pd.DatetimeIndex | Iterable[object]) -> Int64Array:
+def given(instants: Int64Array | pd.DatetimeIndex | Iterable[object]) -> Int64Array:
     """Return instants that the caller chose.
 
     Parameters
@@ -122,15 +122,18 @@ def given(instants: npt.ArrayLike | pd.DatetimeIndex | Iterable[object]) -> Int6
     UsageError
         They are not increasing, there is none, or one cannot be read.
     """
-    values = np.asarray(instants if isinstance(instants, pd.DatetimeIndex | np.ndarray) else list(instants))  # type: ignore[call-overload]
-    if isinstance(instants, pd.DatetimeIndex) or values.dtype.kind not in "iu":
+    values = instants if isinstance(instants, np.ndarray | pd.DatetimeIndex) else list(instants)
+    if not isinstance(values, np.ndarray) and not all(isinstance(value, Integral) for value in values):
         try:
-            index = pd.DatetimeIndex(pd.to_datetime(instants, utc=True))  # type: ignore[arg-type]
+            values = pd.DatetimeIndex(pd.to_datetime(values, utc=True)).as_unit("ns").asi8
         except (ValueError, TypeError) as error:
             msg = f"instants cannot be read: {error}"
             raise UsageError(msg) from None
-        values = index.as_unit("ns").asi8
-    result = values.astype(np.int64).reshape(-1)
+    whole = np.asarray(values)
+    if whole.dtype.kind not in "iu" and whole.size:
+        msg = "instants must be whole nanoseconds or points in time"
+        raise UsageError(msg)
+    result = whole.astype(np.int64).reshape(-1)
     if not len(result) or np.any(np.diff(result) <= 0):
         msg = "instants must be increasing, and at least one"
         raise UsageError(msg)

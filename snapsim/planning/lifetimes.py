@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from snapsim.engine.lifetimes import Counting, LifetimeCounter, LifetimeMatrix
+from snapsim.engine.counter import LifetimeCounter
+from snapsim.engine.lifetimes import Counting, LifetimeMatrix
 from snapsim.errors import UsageError
 from snapsim.planning.instants import Schedules, from_schedules, given, regular
 from snapsim.traces.trace import Trace
 from snapsim.types import Int64Array
 from snapsim.units import parse_size
 
-__all__ = ["count_lifetimes"]
+__all__ = ["count_group", "count_lifetimes"]
 
 Initial = str | os.PathLike[str] | npt.ArrayLike | pd.DataFrame | Iterable[tuple[int, int]]
 Progress = Callable[[int, int], None]
@@ -29,7 +30,7 @@ def count_lifetimes(
     *,
     every: int | str | None = None,
     schedules: Schedules | None = None,
-    instants: npt.ArrayLike | pd.DatetimeIndex | Sequence[object] | None = None,
+    instants: Int64Array | pd.DatetimeIndex | Sequence[object] | None = None,
     block_size: int | str,
     initial: Initial = "thick",
     discard: str = "death",
@@ -45,7 +46,8 @@ def count_lifetimes(
     trace : Trace
         Requests of one volume.
     every : int or str, optional
-        Instants at the multiples of this interval since the Unix epoch ("1h").  One of `every`, `schedules` and `instants` is needed.
+        Instants at the multiples of this interval since the Unix epoch ("1h").  One of `every`, `schedules`
+        and `instants` is needed.
     schedules : str, Schedule, Policy, or sequence of them, optional
         Instants at the ticks of these schedules.
     instants : DatetimeIndex or array_like, optional
@@ -53,13 +55,17 @@ def count_lifetimes(
     block_size : int or str
         The mechanism's unit, such as "64KiB".
     initial : str, path, or extents
-        What exists before the trace: "thick" (the whole volume: the upper bound), "read-first" (what is read before it is
-        written), "thin" (nothing: the lower bound), pairs of offset and length of what is allocated, or the file that
+        What exists before the trace: "thick" (the whole volume: the upper bound), "read-first" (what is read
+        before it is
+        written), "thin" (nothing: the lower bound), pairs of offset and length of what is allocated, or the
+        file that
         `qemu-img map --output=json` wrote.
     discard : {"death", "ignore", "touch"}
-        A DISCARD ends the versions of blocks that it covers whole; changes nothing; or makes a new version of what it overlaps.
+        A DISCARD ends the versions of blocks that it covers whole; changes nothing; or makes a new version of
+        what it overlaps.
     zeroes : {"write", "death", "touch"}
-        A WRITE_ZEROES is a write; ends the versions of blocks that it covers whole (and writes those it covers in part); "touch" is
+        A WRITE_ZEROES is a write; ends the versions of blocks that it covers whole (and writes those it
+        covers in part); "touch" is
         "write" said of metadata.
     grain : int or str
         A DISCARD is first shrunk to whole multiples of this.  [bytes]
@@ -71,7 +77,8 @@ def count_lifetimes(
     Returns
     -------
     LifetimeMatrix
-        It remembers the trace, so that other block sizes and modes can be counted when a mechanism needs them.
+        It remembers the trace, so that other block sizes and modes can be counted when a mechanism needs
+        them.
 
     Raises
     ------
@@ -94,7 +101,10 @@ def count_lifetimes(
         grain=parse_size(grain),
     )
     trace.capacity  # noqa: B018  refuses several volumes before anything is counted
-    chosen = _instants(trace, every=every, schedules=schedules, instants=instants, timezone=timezone)
+    last_ns = trace.start_ns + trace.last_ns
+    chosen = _instants(
+        trace.start_ns, last_ns, every=every, schedules=schedules, instants=instants, timezone=timezone
+    )
     known: dict[Counting, LifetimeMatrix] = {}
 
     def recount(wanted: Counting) -> LifetimeMatrix:
@@ -105,6 +115,53 @@ def count_lifetimes(
     return recount(counting)
 
 
+def count_group(
+    traces: Trace | Mapping[str, Trace],
+    *,
+    every: int | str | None = None,
+    schedules: Schedules | None = None,
+    instants: Int64Array | pd.DatetimeIndex | Sequence[object] | None = None,
+    timezone: str = "UTC",
+    **how: Any,
+) -> dict[str, LifetimeMatrix]:
+    """Count several volumes on one clock: the disks of a VM, the VMs of a pool.
+
+    Parameters
+    ----------
+    traces : Trace, or mapping of str to Trace
+        A trace of several volumes, or traces by name, of one volume each.
+    every, schedules, instants, timezone
+        As in `count_lifetimes`; the instants enclose all traces.
+    **how
+        The other parameters of `count_lifetimes`.
+
+    Returns
+    -------
+    dict of str to LifetimeMatrix
+        What `growth` sums: the peak of the sum, not the sum of the peaks.
+
+    Raises
+    ------
+    UsageError
+        There is no volume, or the parameters make no sense together.
+    """
+    if isinstance(traces, Trace):
+        traces = {name: traces.select(volume=name) for name in traces.volumes}
+    if not traces:
+        msg = "a group needs at least one volume"
+        raise UsageError(msg)
+    spans = [(trace.start_ns, trace.start_ns + trace.last_ns) for trace in traces.values()]
+    clock = _instants(
+        min(start for start, _ in spans),
+        max(last for _, last in spans),
+        every=every,
+        schedules=schedules,
+        instants=instants,
+        timezone=timezone,
+    )
+    return {name: count_lifetimes(trace, instants=clock, **how) for name, trace in traces.items()}
+
+
 def _count(
     trace: Trace,
     instants: Int64Array,
@@ -113,7 +170,11 @@ def _count(
     progress: Progress | None,
 ) -> LifetimeMatrix:
     counter = LifetimeCounter(
-        instants, counting, capacity=trace.capacity, capacity_known=trace.capacity_known, start_ns=trace.start_ns
+        instants,
+        counting,
+        capacity=trace.capacity,
+        capacity_known=trace.capacity_known,
+        start_ns=trace.start_ns,
     )
     done, total = 0, len(trace)
     for batch in trace.batches():
@@ -125,20 +186,28 @@ def _count(
 
 
 def _instants(
-    trace: Trace, *, every: int | str | None, schedules: Schedules | None, instants: Any, timezone: str
+    start_ns: int,
+    last_ns: int,
+    *,
+    every: int | str | None,
+    schedules: Schedules | None,
+    instants: Any,
+    timezone: str,
 ) -> Int64Array:
-    chosen = [name for name, value in (("every", every), ("schedules", schedules), ("instants", instants)) if value is not None]
+    chosen = [
+        name
+        for name, value in (("every", every), ("schedules", schedules), ("instants", instants))
+        if value is not None
+    ]
     if len(chosen) != 1:
         found = "none was given" if not chosen else f"{' and '.join(chosen)} were given"
         msg = f'one of every="1h", schedules=["@hourly"] and instants=[...] is needed, but {found}'
         raise UsageError(msg)
     if instants is not None:
         return given(instants)
-    start_ns, last_ns = trace.start_ns, trace.start_ns + trace.last_ns
     if every is not None:
         return regular(every, start_ns=start_ns, last_ns=last_ns)
-    assert schedules is not None
-    return from_schedules(schedules, start_ns=start_ns, last_ns=last_ns, timezone=timezone)
+    return from_schedules(schedules or (), start_ns=start_ns, last_ns=last_ns, timezone=timezone)
 
 
 def _initial(initial: Initial) -> str | tuple[tuple[int, int], ...]:
@@ -160,11 +229,17 @@ def _image_map(path: Path) -> tuple[tuple[int, int], ...]:
     """Read what `qemu-img map --output=json` wrote: extents that hold data."""
     try:
         entries = json.loads(path.read_text())
-        return tuple((int(entry["start"]), int(entry["length"])) for entry in entries if entry["data"] and not entry["zero"])
+        return tuple(
+            (int(entry["start"]), int(entry["length"]))
+            for entry in entries
+            if entry["data"] and not entry["zero"]
+        )
     except OSError as error:
-        msg = f'initial={str(path)!r} is not "thick", "thin" or "read-first", and as a file it cannot be read: {error.strerror}'
+        msg = (
+            f'initial={str(path)!r} is not "thick", "thin" or "read-first", and as a file it cannot be read: '
+            f"{error.strerror}"
+        )
         raise UsageError(msg) from None
     except (ValueError, KeyError, TypeError) as error:
         msg = f"{path} is not what `qemu-img map --output=json` writes: {error!r}"
         raise UsageError(msg) from None
-

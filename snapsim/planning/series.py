@@ -26,7 +26,8 @@ class Series:
 
     Attributes
     ----------
-    live, snapshot, metadata, allocated, files, peak, merged, copied, freed : int64 arrays, shape (n_instants,)
+    live, snapshot, metadata, allocated, files, peak, merged, copied, freed : int64 arrays, shape
+    (n_instants,)
         As the columns of the same names that `snapsim.schema` registers.  [bytes]
     findings : tuple of str
         What pool rules and limits have to say.
@@ -65,7 +66,14 @@ def matrices(lifetimes: LifetimeMatrix, mechanism: Mechanism, **changes: object)
     return {need.name: lifetimes.recount(**{**changes, **need.counting()}) for need in needs}
 
 
-def follow(mechanism: Mechanism, counted: Mapping[str, LifetimeMatrix], chain: Chain, *, block_size: int, capacity: int) -> Series:
+def follow(
+    mechanism: Mechanism,
+    counted: Mapping[str, LifetimeMatrix],
+    chain: Chain,
+    *,
+    block_size: int,
+    capacity: int,
+) -> Series:
     """Follow the space of one volume over all instants.
 
     Parameters
@@ -87,8 +95,9 @@ def follow(mechanism: Mechanism, counted: Mapping[str, LifetimeMatrix], chain: C
         The space.
     """
     place = _Place(mechanism, counted, chain, block_size, capacity)
-    series = {"private": _private, "layers": _layers, "shared": _shared, "detached": _detached}[mechanism.sharing](place)
-    return series
+    return {"private": _private, "layers": _layers, "shared": _shared, "detached": _detached}[
+        mechanism.sharing
+    ](place)
 
 
 @dataclass(frozen=True)
@@ -117,7 +126,9 @@ class _Place:
 
     def length(self, usage: Usage) -> Int64Array:
         metadata = self.mechanism.metadata
-        return file_bytes(metadata.kind, usage, metadata.parameters, growth_step=self.mechanism.pool.growth_step)
+        return file_bytes(
+            metadata.kind, usage, metadata.parameters, growth_step=self.mechanism.pool.growth_step
+        )
 
     def stored(self, data_bytes: Int64Array) -> Int64Array:
         """What data takes on the vdev, parity and padding included."""
@@ -133,14 +144,21 @@ def _shared(place: _Place) -> Series:
     chain, n, unit = place.chain, place.n, place.data.block_size
     held = space.shared(place.data, chain)
     live = space.live(place.data, n)
-    counts = {name: space.live(matrix, n) + space.shared(matrix, chain).after for name, matrix in place.counted.items()}
+    counts = {
+        name: space.live(matrix, n) + space.shared(matrix, chain).after
+        for name, matrix in place.counted.items()
+    }
     tables = place.tables(place.usage(counts, chain.count()))
     allocated = place.stored((live + held.after) * unit) + tables
     findings = []
     if place.mechanism.pool.refreservation:
         allocated, finding = _refreserved(place, allocated, live * unit)
         findings.append(finding)
-    files = np.maximum.accumulate(allocated) if place.mechanism.file_length == "high-water" else np.zeros(n, np.int64)
+    files = (
+        np.maximum.accumulate(allocated)
+        if place.mechanism.file_length == "high-water"
+        else np.zeros(n, np.int64)
+    )
     copied = held.died * unit if place.mechanism.copies_old_data else np.zeros(n, np.int64)
     return Series(
         live=live * unit,
@@ -162,7 +180,8 @@ def _refreserved(place: _Place, allocated: Int64Array, live: Int64Array) -> tupl
     first = int(place.chain.created[0]) if len(place.chain.created) else 0
     needed = int(zfs_first_snapshot_reserve(live[first], refreservation=reservation))
     text = (
-        f"The volume is thick: its refreservation of {format_size(reservation)} stays reserved beside the snapshots, and the first snapshot "
+        f"The volume is thick: its refreservation of {format_size(reservation)} stays reserved beside the "
+        f"snapshots, and the first snapshot "
         f"fails unless {format_size(needed)} are free in the pool at that moment."
     )
     return allocated - place.stored(live) + np.maximum(place.stored(live), reservation), text
@@ -205,11 +224,13 @@ def _private(place: _Place) -> Series:
     size = place.mechanism.pool.size if place.mechanism.pool.per_snapshot else 0
     full: dict[int, int] = {}
     for stores in space.private_stores(place.data, chain):
-        table = place.tables(place.usage({name: stores.blocks for name in place.counted}, 1))
+        table = place.tables(place.usage(dict.fromkeys(place.counted, stores.blocks), 1))
         taken = stores.blocks * unit
         if size:
             over = taken + table > size
-            for snapshot, instant in zip(stores.snapshot[over].tolist(), stores.instant[over].tolist(), strict=True):
+            for snapshot, instant in zip(
+                stores.snapshot[over].tolist(), stores.instant[over].tolist(), strict=True
+            ):
                 full.setdefault(snapshot, instant)
             # an invalid store stays as large as it was made
             taken = np.minimum(taken, size)
@@ -217,7 +238,11 @@ def _private(place: _Place) -> Series:
         np.add.at(before, stores.instant, taken)
         np.add.at(held, stores.instant[exists], taken[exists])
         np.add.at(tables, stores.instant[exists], table[exists])
-        np.add.at(allocated, stores.instant[exists], np.full(int(exists.sum()), size) if size else (taken + table)[exists])
+        np.add.at(
+            allocated,
+            stores.instant[exists],
+            np.full(int(exists.sum()), size) if size else (taken + table)[exists],
+        )
         grown = np.diff(taken, prepend=0)
         same = stores.instant > chain.created[stores.snapshot]
         np.add.at(copied, stores.instant[same], grown[same])
@@ -226,7 +251,8 @@ def _private(place: _Place) -> Series:
     findings = list(_pool_findings(place, live + allocated, tables))
     if full:
         findings.append(
-            f"{len(full)} of {len(chain.created)} snapshots fill their store of {format_size(size)} and become invalid; "
+            f"{len(full)} of {len(chain.created)} snapshots fill their store of {format_size(size)} and "
+            f"become invalid; "
             f"the store would have to be larger."
         )
     return Series(
@@ -257,7 +283,9 @@ def _detached(place: _Place) -> Series:
 
 
 def _others(place: _Place, chain: Chain) -> dict[str, Int64Array]:
-    return {name: space.detached(matrix, chain).after for name, matrix in place.counted.items() if name != "data"}
+    return {
+        name: space.detached(matrix, chain).after for name, matrix in place.counted.items() if name != "data"
+    }
 
 
 def _pool_findings(place: _Place, allocated: Int64Array, tables: Int64Array) -> tuple[str, ...]:
@@ -268,12 +296,16 @@ def _pool_findings(place: _Place, allocated: Int64Array, tables: Int64Array) -> 
     if pool.size and not pool.per_snapshot and int(allocated.max(initial=0)) > pool.size:
         at = int(np.argmax(allocated > pool.size))
         findings.append(
-            f"The pool of {format_size(pool.size)} is full at instant {at} of {place.n}; then: {pool.when_full.replace('-', ' ')}."
+            f"The pool of {format_size(pool.size)} is full at instant {at} of {place.n}; then: "
+            f"{pool.when_full.replace('-', ' ')}."
         )
     if pool.metadata_size and int(tables.max(initial=0)) > pool.metadata_size:
         findings.append(f"Metadata grows past the {format_size(pool.metadata_size)} that the pool can hold.")
     if limits.hard and most > limits.hard:
         findings.append(f"{most} snapshots exist at once, but {place.mechanism.title} allows {limits.hard}.")
     elif limits.advised and most > limits.advised:
-        findings.append(f"{most} snapshots exist at once; for {place.mechanism.title} at most {limits.advised} are advised.")
+        findings.append(
+            f"{most} snapshots exist at once; for {place.mechanism.title} at most {limits.advised} are "
+            f"advised. advised."
+        )
     return tuple(findings)

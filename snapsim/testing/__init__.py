@@ -1,0 +1,1 @@
+"""For tests, yours and ours: hypothesis strategies for traces, instants and snapshots."""

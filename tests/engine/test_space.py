@@ -1,0 +1,141 @@
+"""Space over time against questions about sets of versions, at every instant."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snapsim.engine import space
+from snapsim.engine.counter import LifetimeCounter
+from snapsim.engine.reference import ReferenceVolume
+from snapsim.errors import UsageError
+from snapsim.testing import strategies
+
+
+@st.composite
+def histories(draw):
+    """A volume, its matrix, its reference, and snapshots that come and go."""
+    volume = draw(strategies.volumes())
+    instants = draw(strategies.instants(max_size=12))
+    counting = draw(strategies.countings(capacity=volume.capacity))
+    matrix = LifetimeCounter(instants, counting, capacity=volume.capacity).add(volume.requests).finish()
+    reference = ReferenceVolume(
+        instants.tolist(), block_size=counting.block_size, capacity=volume.capacity, initial=counting.initial,
+        discard=counting.discard, zeroes=counting.zeroes, grain=counting.grain,
+    ).run([volume.requests])  # fmt: skip
+    created, deleted = draw(strategies.existences(n_instants=len(instants)))
+    return matrix, reference, space.chain(created, deleted, n_instants=len(instants))
+
+
+def kept_at(chain, t):
+    return [int(c) for c, d in zip(chain.created, chain.deleted, strict=True) if c <= t < d]
+
+
+def before_prune(chain, t):
+    return [int(c) for c, d in zip(chain.created, chain.deleted, strict=True) if c <= t <= d]
+
+
+@given(histories())
+def test_shared_space_over_time(history):
+    matrix, reference, chain = history
+    held = space.shared(matrix, chain)
+    freed = space.per_instant(chain.deletions.at, held.freed, chain.n_instants)
+    for t in range(chain.n_instants):
+        assert held.after[t] == reference.snapshot_only(kept_at(chain, t), t)
+        assert held.before[t] == reference.snapshot_only(before_prune(chain, t), t)
+        gone = [one for one in before_prune(chain, t) if one not in kept_at(chain, t)]
+        assert freed[t] == reference.freed(before_prune(chain, t), gone, t)
+    np.testing.assert_array_equal(
+        space.live(matrix, chain.n_instants), [reference.live(t) for t in range(chain.n_instants)]
+    )
+
+
+@given(histories())
+def test_detached_store_over_time(history):
+    matrix, reference, chain = history
+    held = space.detached(matrix, chain)
+    for t in range(chain.n_instants):
+        assert held.after[t] == reference.detached(kept_at(chain, t))
+        assert held.before[t] == reference.detached(before_prune(chain, t))
+
+
+@given(histories())
+def test_private_stores_over_time(history):
+    matrix, reference, chain = history
+    seen = 0
+    for stores in space.private_stores(matrix, chain):
+        for one, t, blocks in zip(*(column.tolist() for column in stores), strict=True):
+            taken = int(chain.created[one])
+            assert reference.private_stores([taken], t) == [blocks]
+            seen += 1
+    assert seen == sum(len(before_prune(chain, t)) for t in range(chain.n_instants))
+
+
+@given(histories())
+def test_layers_over_time(history):
+    """The sum over layers, and what merges move and need, with every layer made by hand."""
+    matrix, reference, chain = history
+
+    def size(low, high):
+        return space.layer_boxes({"data": matrix}, low, high)["data"]
+
+    summed = space.sum_over_layers(size, chain)
+    for t in range(chain.n_instants):
+        ends = [None, *kept_at(chain, t), t]
+        assert summed[t] == sum(reference.written(low, high) for low, high in pairwise(ends))
+    moves, gone = space.merges(matrix, chain), chain.deletions
+    for i, at in enumerate(gone.at.tolist()):
+        low = None if gone.previous[i] == space.OPEN else int(gone.previous[i])
+        dropped, high = int(gone.dropped[i]), int(gone.following[i])
+        assert (high == at) if gone.newest[i] else (high in before_prune(chain, at))
+        assert moves.moved[i] == reference.written(dropped, high)
+        grown = reference.written(low, high) - reference.written(low, dropped)
+        assert moves.extra[i] == max(grown, 0)
+
+
+@given(histories())
+def test_peaks_follow_deletions_one_by_one(history):
+    matrix, _, chain = history
+    held, moves = space.shared(matrix, chain), space.merges(matrix, chain)
+    expected = np.maximum(held.before, held.after)
+    for t in range(chain.n_instants):
+        level = int(held.before[t])
+        for i in np.flatnonzero(chain.deletions.at == t):
+            expected[t] = max(expected[t], level + int(moves.extra[i]))
+            level -= int(held.freed[i])
+        assert level == held.after[t]
+    np.testing.assert_array_equal(space.peaks(held, chain, moves.extra), expected)
+
+
+@given(st.data())
+def test_neighbours_equal_those_found_naively(data):
+    """`chain` against looking at the list of existing snapshots at each deletion."""
+    n = data.draw(st.integers(1, 15))
+    created, deleted = data.draw(strategies.existences(n_instants=n))
+    chain = space.chain(created, deleted, n_instants=n)
+    expected = []
+    newest = []
+    existing: list[int] = []
+    for t in range(n):
+        existing += [int(c) for c in created if c == t]
+        for one in [int(c) for c, d in zip(created, deleted, strict=True) if d == t]:
+            place = existing.index(one)
+            older = existing[place - 1] if place else space.OPEN
+            newer = existing[place + 1] if place + 1 < len(existing) else t
+            expected.append((t, older, one, newer, place + 1 == len(existing)))
+            existing.remove(one)
+        newest.append(existing[-1] if existing else space.OPEN)
+    assert list(zip(*(column.tolist() for column in chain.deletions), strict=True)) == expected
+    assert chain.newest_after.tolist() == newest
+    assert chain.count().tolist() == [len(kept_at(chain, t)) for t in range(n)]
+    assert chain.count(before_prune=True).tolist() == [len(before_prune(chain, t)) for t in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("created", "deleted"),
+    [([1, 1], [2, 2]), ([1], [1]), ([3], [4]), ([0], [9])],
+    ids=["twice", "at once", "outside", "later"],
+)
+def test_impossible_histories_are_refused(created, deleted):
+    with pytest.raises(UsageError, match="snapshots"):
+        space.chain(created, deleted, n_instants=3)
