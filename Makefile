@@ -8,8 +8,9 @@ VENV  ?= .venv
 PYTHON = $(VENV)/bin/python
 
 # The packages that have kernels: their tests run once more as plain Python, where coverage can see them
-# (but not on the public traces, which take a compiler).
-NOJIT_TESTS   = $(wildcard tests/engine tests/policy tests/mechanisms tests/planning) -m 'not slow and not public_traces'
+# (but not where it takes a compiler, as on the public traces).
+NOJIT_TESTS   = $(wildcard tests/engine tests/policy tests/mechanisms tests/planning) \
+                -m 'not slow and not compiled and not public_traces'
 NOJIT_INCLUDE = snapsim/engine/*,snapsim/policy/*,snapsim/mechanisms/*,snapsim/planning/*
 
 PYTEST   = $(PYTHON) -m pytest
