@@ -1,9 +1,9 @@
 """Turn a finished recording into what the project keeps: the trace, its provenance, the allocated extents.
 
 Run as ``python data/record/convert.py WORKDIR data/traces/NAME`` after record_postgres.sh.  Writes NAME with
-the endings .parquet, .toml, .initial-map.json and .guest-packages.txt, and refuses a trace that differs by more
+the endings .parquet, .toml, .initial-map.json and .guest-packages.txt.  Refuses a trace that differs by more
 than 1 % from what the guest's own kernel counted (/sys/block/vda/stat, read after the root file system was
-remounted read-only).
+made read-only).
 """
 
 import argparse
