@@ -6,12 +6,12 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snapsim import schema
 from snapsim.errors import UnitError, UsageError
-from snapsim.traces import statistics
+from snapsim.traces import statistics, store, synthetic
 from snapsim.traces.trace import Trace
 from snapsim.types import DISCARD, FLUSH, READ, WRITE, WRITE_ZEROES
 from snapsim.units import DAY, HOUR, MINUTE, SECOND, parse_duration
@@ -37,6 +37,9 @@ ISSUE_KEYS = {
     "dropped_lines",
     "volumes",
 }
+
+# each example makes a whole trace and passes over it
+fewer = settings(max_examples=settings().max_examples // 4)
 
 START = "2026-03-01T00:30:00Z"
 
@@ -94,6 +97,7 @@ def in_small_batches(trace, rows=3):
     return Small()
 
 
+@fewer
 @given(traces(volumes=3))
 def test_summary_equals_counting_by_hand(rows):
     summary = statistics.summarise(in_small_batches(trace_of(rows, start=START)))
@@ -129,6 +133,7 @@ def test_summary_equals_counting_by_hand(rows):
     assert summary.busiest_minute["start_seconds"] == 60 * min(minutes.index[minutes == minutes.max()])
 
 
+@fewer
 @given(traces(volumes=3))
 def test_volumes_add_up_and_equal_the_volume_alone(rows):
     trace = trace_of(rows)
@@ -205,6 +210,7 @@ def test_the_text_tells_a_person_the_main_figures():
 # alignment
 
 
+@fewer
 @given(traces(volumes=2), st.integers(1, 9000))
 def test_alignment_histogram_equals_counting(rows, modulo):
     frame = statistics.alignment_histogram(in_small_batches(trace_of(rows)), modulo=modulo)
@@ -228,6 +234,7 @@ def test_alignment_histogram_refuses_sizes_that_make_no_sense(modulo):
 # over time
 
 
+@fewer
 @given(traces(volumes=2), st.sampled_from(["1h", "37min", "1d"]), st.sampled_from([512, 4096, 10_000]))
 def test_change_rate_equals_counting_by_interval(rows, every, size):
     trace = trace_of(rows, start=START)
@@ -253,6 +260,7 @@ def test_change_rate_equals_counting_by_interval(rows, every, size):
         assert row.change_rate == pytest.approx(changed / length.total_seconds())
 
 
+@fewer
 @given(traces(volumes=2), st.sampled_from(["1h", "37min", "1d"]), st.sampled_from([512, 4096]))
 def test_working_set_sees_what_came_before_each_instant(rows, every, size):
     trace = trace_of(rows, start=START)
@@ -268,6 +276,7 @@ def test_working_set_sees_what_came_before_each_instant(rows, every, size):
         assert row.written_set_bytes == len(blocks(before, size, (WRITE, WRITE_ZEROES))) * size
 
 
+@fewer
 @given(traces(volumes=2), st.sampled_from([512, 4096]))
 def test_change_rate_by_interval_equals_counting_each_length(rows, size):
     ladder = (
@@ -334,3 +343,29 @@ def test_intervals_of_no_length_or_by_the_million_are_refused():
             call(trace, block_size=0)
     with pytest.raises(UnitError, match="minutes or months"):
         statistics.change_rate(trace, every="5m")
+
+
+def test_a_stored_trace_has_the_same_summary_when_it_is_streamed(tmp_path):
+    rng = np.random.default_rng(3)
+    n = 5000
+    trace = Trace.from_arrays(
+        np.sort(rng.integers(0, DAY, n)),
+        rng.choice([READ, WRITE, DISCARD], n),
+        rng.integers(0, 1 << 16, n) * 512,
+        rng.integers(1, 64, n) * 512,
+        volume=rng.choice(["root", "swap", "data"], n),
+        start=START,
+    )
+    streamed = store.open(trace.save(tmp_path / "trace.parquet"))
+    assert {volume: statistics.summarise(streamed).volumes[volume] for volume in trace.volumes} == dict(
+        statistics.summarise(trace).volumes
+    )
+    assert statistics.change_rate(streamed).equals(statistics.change_rate(trace))
+
+
+def test_a_generated_trace_is_stored_without_being_held(tmp_path):
+    lazy = synthetic.uniform(capacity="1GiB", duration="1d", n_requests=20_000, lazy=True, seed=4)
+    stored = store.open(lazy.save(tmp_path / "trace.parquet"))
+    assert stored.fingerprint == lazy.fingerprint
+    assert stored.info.options == lazy.info.options
+    assert statistics.summarise(stored).to_dict() == statistics.summarise(lazy).to_dict()
