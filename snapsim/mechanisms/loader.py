@@ -1,4 +1,4 @@
-"""Mechanism files in, mechanisms out: TOML is read and checked here, and errors say which key of which file is wrong."""
+"""Mechanism files in, mechanisms out: TOML is read and checked here; errors name the key."""
 
 import tomllib
 from collections.abc import Mapping
@@ -30,7 +30,9 @@ def mechanisms() -> tuple[str, ...]:
     True
     """
     folder = resources.files("snapsim.mechanisms")
-    return tuple(sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml")))
+    return tuple(
+        sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+    )
 
 
 def mechanism(name: str | Path | Mechanism) -> Mechanism:
@@ -39,8 +41,8 @@ def mechanism(name: str | Path | Mechanism) -> Mechanism:
     Parameters
     ----------
     name : str, path or Mechanism
-        A name from `mechanisms()`, or the path of a mechanism file of your own, ending in `.toml` (write one by copying
-        one of the package's); a mechanism is returned as it is.
+        A name from `mechanisms()`, or the path of a mechanism file of your own, ending in `.toml` (write one
+        by copying one of the package's); a mechanism is returned as it is.
 
     Returns
     -------
@@ -63,8 +65,9 @@ def mechanism(name: str | Path | Mechanism) -> Mechanism:
         return _bundled(name)
     path = Path(name)
     if path.suffix != ".toml":
+        names = ", ".join(mechanisms())
         raise MechanismError(
-            f"mechanism {str(name)!r} is unknown: it must be one of {', '.join(mechanisms())}, or the path of a .toml file"
+            f"mechanism {str(name)!r} is unknown: it must be one of {names}, or a .toml file's path"
         )
     try:
         text = path.read_text(encoding="utf-8")
@@ -115,13 +118,14 @@ def build(document: Mapping[str, Any], *, source: str) -> Mechanism:
 
 
 def _sentence(error: ValidationError) -> str:
-    """Say the first thing that is wrong: where, what, what to do."""
-    first = error.errors(include_url=False)[0]
+    """Say the first thing that is wrong: where, what, what to do; a misspelt key before the one it leaves out."""
+    errors = error.errors(include_url=False)
+    first = min(errors, key=lambda one: one["type"] != "unexpected_keyword_argument")
     where = ".".join(str(part) for part in first["loc"])
     match first["type"]:
-        case "unexpected_keyword_argument" | "extra_forbidden":
+        case "unexpected_keyword_argument":
             return f"{where} is not a known key: remove it or correct its spelling"
-        case "missing" | "missing_keyword_only_argument":
+        case "missing":
             return f"{where} is missing: add it"
         case "literal_error":
             return f"{where} is {first['input']!r}, but must be one of {first['ctx']['expected']}"

@@ -144,7 +144,7 @@ def test_an_extended_layer_is_as_long_as_its_clusters():
     assert file_bytes("qcow2-overlay", layer, {"extended_l2": 1}).tolist() == [(4 + 1 + 2) * 128 * KIB]
 
 
-# --- qcow2 ----------------------------------------------------------------------------------------------------
+# --- qcow2 --------------------------------------------------------------------------------------------------
 
 
 def test_an_empty_overlay_is_three_clusters_and_its_l1_table():
