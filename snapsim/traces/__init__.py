@@ -1,6 +1,6 @@
 """Real disk traces in, one columnar form out.
 
-The names below are loaded when they are first used: reading files needs pandas and pyarrow, naming formats does not.
+The names below are loaded when they are first used: they need pandas and pyarrow.
 """
 
 from importlib import import_module

@@ -48,7 +48,7 @@ def columns_from(
     rows = len(batch.time_ns)
     for name, column in zip(Batch._fields, batch, strict=True):
         if column is not None and len(column) != rows:
-            msg = f"column {name} has {len(column)} values, but time_ns has {rows}: every column needs one per request"
+            msg = f"column {name} has {len(column)} values but time_ns {rows}: a column needs one per request"
             raise TraceError(msg)
     _refuse(batch.offset < 0, "offset", "is negative", batch.offset)
     _refuse(batch.length < 0, "length", "is negative", batch.length)
@@ -81,13 +81,13 @@ def check_capacity(batch: Batch, volumes: tuple[str, ...], capacities: tuple[int
 
 
 def capacities_from(capacity: object, volumes: tuple[str, ...]) -> tuple[int | None, ...]:
-    """Return one capacity per volume from None, one size for all, or a mapping from names to sizes.  [bytes]"""
+    """Return one capacity per volume from None, one size for all, or a mapping from names.  [bytes]"""
     if capacity is None:
         return (None,) * len(volumes)
     if isinstance(capacity, Mapping):
         unknown = [name for name in capacity if str(name) not in volumes]
         if unknown:
-            msg = f"capacity names volume {unknown[0]!r}, but the trace has only {', '.join(map(repr, volumes))}"
+            msg = f"capacity names volume {unknown[0]!r}, but the trace has {', '.join(map(repr, volumes))}"
             raise TraceError(msg)
         sizes = {str(name): parse_size(_plain(size)) for name, size in capacity.items()}
         return tuple(sizes.get(name) for name in volumes)
@@ -117,10 +117,8 @@ def unix_ns(when: When) -> int:
     try:
         stamp = pd.Timestamp(when)
         stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
-        if stamp is pd.NaT:
-            raise ValueError
         return int(stamp.as_unit("ns").value)
-    except (ValueError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError, OverflowError, AttributeError) as error:  # NaT has no unit
         msg = f'start {when!r} is not a point in time: write it like "2026-03-01T12:00Z" or as ns since 1970'
         raise TraceError(msg) from error
 
@@ -181,7 +179,7 @@ def _volumes(volume: object) -> tuple[npt.NDArray[np.int32] | None, tuple[str, .
 
 
 def _owned(array: npt.NDArray[Any], given: object) -> npt.NDArray[Any]:
-    """Return a copy unless the caller cannot reach the memory: a trace never changes under its owner's feet."""
+    """Return a copy unless the caller cannot reach the memory: a trace does not change."""
     return array.copy() if np.may_share_memory(array, np.asarray(given)) else array
 
 

@@ -15,7 +15,7 @@ from snapsim.errors import StoreError
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Give a new empty folder beside `target`; what is put there as `folder / target.name` becomes `target` at the end.
+    """Give a folder beside `target`; what is put there under the name of `target` takes its place at the end.
 
     When anything fails, the process is interrupted or asked to terminate, `target` stays as it was and the
     folder is removed.
@@ -68,7 +68,7 @@ def _swap(new: Path, target: Path, aside: Path) -> None:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let a request to terminate unwind the stack, so that clean-up runs, unless the program handles it already."""
+    """Let SIGTERM unwind the stack, so that clean-up runs, unless the program handles it already."""
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL

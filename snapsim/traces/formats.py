@@ -138,7 +138,7 @@ def sniff(path: str | os.PathLike[str]) -> str:
     if reason := late_refusal(head):
         msg = f"{source.name} {reason}"
         raise RefusedFileError(msg)
-    msg = f"{source.name} is in no format that is known: if you know it, name it with format=, one of {', '.join(FORMATS)}"
+    msg = f"{source.name} is in no known format: if it is, name it with format=, one of {', '.join(FORMATS)}"
     raise UnknownFormatError(msg)
 
 
@@ -177,7 +177,7 @@ def read_trace(path: Paths, *, format: str | None = None, **options: Any) -> Tra
     --------
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
-    ...     _ = file.write("128166372003061629,usr,0,Write,8192,4096,1200\\n")
+    ...     _ = file.write("128166372003061629,usr,0,Write,8192,4096,1200")
     ...     file.flush()
     ...     trace = read_trace(file.name)
     >>> trace.info.format, trace.volumes, len(trace)
@@ -192,19 +192,19 @@ def read_trace(path: Paths, *, format: str | None = None, **options: Any) -> Tra
 def open_trace(path: Paths, *, format: str | None = None, **options: Any) -> Trace:  # noqa: A002
     """Open a trace of any size, to be streamed.
 
-    A stored trace is streamed as it is; any other file is imported out of core, in bounded memory, to a scratch store
-    that is removed when the trace is no longer used.
+    A stored trace is streamed as it is; any other file is imported out of core, in bounded memory, to a
+    scratch store that is removed when the trace is no longer used.
 
     Parameters
     ----------
     path, format
         As for `read_trace`.
     **options
-        `time_unit` ("us", "100ns"), `address_unit`, `length_unit` ("512B", "4KiB") override the format's units;
-        `shift` is added to every offset ("512B", "-3584B", to undo a partition offset); `volume` selects by name;
-        `capacity` is the size of each volume, or a mapping from names; `start` the time of the first request;
-        `damage_limit` the largest share of damaged lines (0.001); `progress` is called with (bytes done, bytes in
-        all).  Formats have options of their own: see `formats`.
+        `time_unit` ("us", "100ns"), `address_unit`, `length_unit` ("512B", "4KiB") override the format's
+        units; `shift` is added to every offset ("512B", "-3584B", to undo a partition offset); `volume`
+        selects by name; `capacity` is the size of each volume, or a mapping from names; `start` the time of
+        the first request; `damage_limit` the largest share of damaged lines (0.001); `progress` is called
+        with (bytes done, bytes in all).  Formats have options of their own: see `formats`.
 
     Returns
     -------
@@ -223,8 +223,12 @@ def open_trace(path: Paths, *, format: str | None = None, **options: Any) -> Tra
 
 
 def convert_trace(
-    path: Paths, target: str | os.PathLike[str], *, format: str | None = None, **options: Any
-) -> Trace:  # noqa: A002
+    path: Paths,
+    target: str | os.PathLike[str],
+    *,
+    format: str | None = None,  # noqa: A002 - the word that users look for
+    **options: Any,
+) -> Trace:
     """Import files into a stored trace, in bounded memory and atomically.
 
     Parameters

@@ -19,7 +19,7 @@ from snapsim.traces.info import Fingerprint, TraceInfo, raise_ends
 from snapsim.traces.readers.base import OUT_OF_RANGE, Options, Raw, Reader, ReadLog
 from snapsim.traces.source import Progress, Source
 from snapsim.traces.spool import NamedColumns, Spool
-from snapsim.traces.table import EMPTY, MemoryTable
+from snapsim.traces.table import EMPTY, MemoryTable, rows_of
 from snapsim.traces.trace import Trace
 from snapsim.traces.validation import Clock, validated
 from snapsim.types import Batch, Int64Array
@@ -83,11 +83,13 @@ def to_memory(job: Job) -> Trace:
         pieces = [getattr(part, name) for part in parts]
         columns[name] = None if pieces[0] is None else np.concatenate(pieces)
         for index, part in enumerate(parts):  # frees each column's pieces before the next is joined
-            parts[index] = part._replace(**{name: None})
+            parts[index] = Batch._make(
+                None if one == name else column for one, column in part._asdict().items()
+            )
     batch = Batch(**columns) if columns else EMPTY
     if (batch.time_ns[1:] < batch.time_ns[:-1]).any():
         order = np.argsort(batch.time_ns, kind="stable")
-        batch = Batch(*(column[order] if column is not None else None for column in batch))
+        batch = rows_of(batch, order)
     volume = None
     if batch.volume is not None and len(codes) > 1:
         new_codes = np.zeros(max(codes) + 1, np.int32)
@@ -138,7 +140,7 @@ def to_scratch(job: Job) -> Trace:
 
 
 class _Scratch:
-    """A folder that is removed when nothing refers to it any more, and at the latest when the program ends."""
+    """A folder that is removed when nothing refers to it any more, at the latest when the program ends."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="snapsim-"))
@@ -289,8 +291,8 @@ class _Run:
                 msg = f"{_names(self.job.paths)} has no volume {missing[0]!r}: it has {shown or 'none'}"
                 raise VolumeSelectionError(msg)
         if not self.rows:
-            msg = (f"{_names(self.job.paths)} has no request in it: all of its {sum(self.log.skipped.values()):,} "
-                   "lines are headers or events of other kinds")  # fmt: skip
+            skipped = sum(self.log.skipped.values())
+            msg = f"{_names(self.job.paths)} has no request in it: {skipped:,} lines of other kinds were skipped"
             raise TraceError(msg)
 
     def codes(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""What is known about a trace besides its requests: `TraceInfo`, and what is measured in one pass over them."""
+"""What is known about a trace: `TraceInfo`, and what is measured in one pass over its requests."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from snapsim.traces.readers.base import DroppedLine
 from snapsim.types import Batch, Int64Array
@@ -139,7 +140,9 @@ def measure(batches: Iterable[Batch], volumes: int) -> Extent:
     return Extent(requests, first, last, tuple(ends.tolist()))
 
 
-def raise_ends(ends: Int64Array, offset: Int64Array, length: Int64Array, volume: Int64Array | None) -> None:
+def raise_ends(
+    ends: Int64Array, offset: Int64Array, length: Int64Array, volume: npt.NDArray[np.int32] | None
+) -> None:
     """Raise each volume's highest end in place; a request of no bytes reaches nowhere."""
     if not len(offset):
         return
@@ -153,9 +156,9 @@ def raise_ends(ends: Int64Array, offset: Int64Array, length: Int64Array, volume:
 class Fingerprint:
     """SHA-256 of the columns of each volume, fed in batches cut anywhere.
 
-    Each column of each volume is hashed on its own, in little-endian bytes; the digests are then hashed together with
-    the volumes' names, in the order of the names.  Requests of different volumes at the same time may thus come in
-    any order.
+    Each column of each volume is hashed on its own, in little-endian bytes; the digests are then hashed
+    together with the volumes' names, in the order of the names.  Requests of different volumes at the same
+    time may thus come in any order.
     """
 
     _DTYPES = ("<i8", "|u1", "<i8", "<i8")

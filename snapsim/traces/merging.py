@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Columns = tuple[npt.NDArray[Any], ...]
-"""Columns of equal length; the first is the time, the second a sequence number that decides between equal times."""
+"""Columns of equal length; first the time, second a sequence number that decides between equal times."""
 
 
 _Key = tuple[int, int]
@@ -23,7 +23,7 @@ class Stream(NamedTuple):
     Attributes
     ----------
     first_ns : int
-        Time of its first row, or any earlier time: the stream is not opened before the merge gets there.  [ns]
+        Time of its first row, or an earlier one: the stream is not opened before the merge gets there.  [ns]
     open : callable
         Returns an iterator of its rows, a piece at a time.
     """
@@ -70,8 +70,8 @@ class _Cursor:
 def merged(streams: Sequence[Stream], *, rows: int = 1 << 21) -> Iterator[Columns]:
     """Merge streams into one that is sorted by (time, sequence).
 
-    Pieces are loaded, always of the stream that is behind, until `rows` are in memory; then everything goes out
-    that no later piece can precede.
+    Pieces are loaded, always of the stream that is behind, until `rows` are in memory; then everything goes
+    out that no later piece can precede.
 
     Parameters
     ----------

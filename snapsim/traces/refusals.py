@@ -3,6 +3,7 @@
 import re
 import struct
 from collections.abc import Callable
+from itertools import pairwise
 
 from snapsim.traces.readers.base import sample_lines
 
@@ -76,11 +77,13 @@ def _spreadsheet(head: bytes, _name: str) -> str | None:
     for number, line in enumerate(lines, start=1):
         for field in re.split(r"[,;\t ]+", line):
             if _SCIENTIFIC.fullmatch(field):
-                return f"was damaged by a spreadsheet: line {number} has {field} where a whole number belongs; {end}"
+                return (
+                    f"was damaged by a spreadsheet: line {number} has {field} where a number belongs; {end}"
+                )
     stamps = [line.split(",", 1)[0].strip() for line in lines]
     stamps = [stamp for stamp in stamps if _FILETIME.fullmatch(stamp)]
     if len(stamps) >= 20 and all(stamp.endswith("000") for stamp in stamps):
-        return f"was damaged by a spreadsheet: its time stamps were rounded to 15 digits (like {stamps[0]}); {end}"
+        return f"was damaged by a spreadsheet: its times were rounded to 15 digits (like {stamps[0]}); {end}"
     return None
 
 
@@ -90,7 +93,7 @@ def _oracle_general(head: bytes, name: str) -> str | None:
     if whole < 1 or b"\0" not in head:
         return None
     records = list(_ORACLE.iter_unpack(head[: whole * _ORACLE.size]))[:200]
-    in_order = all(one[0] <= next_[0] for one, next_ in zip(records, records[1:], strict=False))
+    in_order = all(one[0] <= next_[0] for one, next_ in pairwise(records))
     real = all(0 < size < 1 << 30 for _, _, size, _ in records)
     later = all(index < at < 1 << 40 or at in _NEVER for index, (_, _, _, at) in enumerate(records))
     if not (in_order and real and later and (len(records) >= 3 or "oraclegeneral" in name.lower())):

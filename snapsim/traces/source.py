@@ -64,7 +64,7 @@ class Source:
 
     @contextmanager
     def binary(self) -> Iterator["Stream"]:
-        """Open the decompressed contents; only `read(n)`, and it returns less than n bytes only at the end."""
+        """Open the decompressed contents; `read(n)` returns less than n bytes only at the end."""
         try:
             file = self.path.open("rb")
         except OSError as error:
@@ -75,7 +75,7 @@ class Source:
             yield Stream(self, file)
 
     def head(self, size: int = _HEAD) -> bytes:
-        """Return the first decompressed bytes; a compressed file that is cut off after them is not noticed."""
+        """Return the first decompressed bytes; that a file is cut off after them is not noticed."""
         with self.binary() as stream:
             return stream.read(size)
 
@@ -116,7 +116,7 @@ class Source:
 
 
 def count_lines(text: bytes | memoryview) -> int:
-    """Return the number of line ends (numpy counts short lines several times faster than bytes.count does)."""
+    """Return the number of line ends (for short lines several times faster than bytes.count)."""
     return int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n")))
 
 

@@ -70,7 +70,7 @@ class Spool:
             yield dict(zip(names, columns, strict=True))
 
     def _sorted(self) -> tuple[NamedColumns, list[tuple[int, int, int]]]:
-        """Sort what is waiting by volume and time; return columns and each volume's (code, first row, last row)."""
+        """Sort what is waiting by volume and time; return columns and (code, first, last row) of each."""
         waiting, self._waiting = self._waiting, []
         rows, self._waiting_rows = self._waiting_rows, 0
         columns: NamedColumns = {

@@ -1,8 +1,8 @@
 """Stored traces: Parquet, written atomically, streamed by row groups, one file per volume.
 
-A trace of one volume is a file.  One of several is a folder that holds `volume=<name>/part-0.parquet` for each and
-`_metadata`, with a column `sequence` that keeps the order of requests of different volumes at the same time.  The key
-"snapsim" of the Parquet metadata is the `TraceInfo`.
+A trace of one volume is a file.  One of several is a folder that holds `volume=<name>/part-0.parquet` for
+each and `_metadata`, with a column `sequence` that keeps the order of requests of different volumes at the
+same time.  The key "snapsim" of the Parquet metadata is the `TraceInfo`.
 """
 
 import os
@@ -80,7 +80,7 @@ def write(trace: Trace, path: str | os.PathLike[str], *, compression: str = "lz4
 
 def checked_target(path: str | os.PathLike[str]) -> Path:
     """Return where to write, made absolute; StoreError if that is a folder that is no stored trace."""
-    target = Path(os.path.abspath(path))
+    target = Path(path).absolute()
     if target.is_dir() and any(target.iterdir()):
         _info(target)  # so that no other folder is ever replaced
     return target
@@ -263,7 +263,7 @@ def open(path: str | os.PathLike[str], *, keep: object = None) -> Trace:  # noqa
     StoreError
         It is missing, incomplete, or not a stored trace.
     """
-    place = Path(os.path.abspath(path))
+    place = Path(path).absolute()
     info, metadata = _info(place)
     parts: dict[str, list[_Group]] = {}
     for index in range(metadata.num_row_groups):
@@ -315,9 +315,9 @@ def _info(place: Path) -> tuple[TraceInfo, pq.FileMetaData]:
 
 
 class _Group(NamedTuple):
-    """A row group: its index in the file, its rows, and the times of its first and last row.  [ns]"""
+    """A row group: its number in the file, its rows, and the times of its first and last row.  [ns]"""
 
-    index: int
+    number: int
     rows: int
     first_ns: int
     last_ns: int
@@ -403,7 +403,7 @@ class StoredTable:
                 # opened anew for each row group: thousands of volumes are more than a process may keep open
                 with pq.ParquetFile(file.path) as parquet:
                     table = parquet.read_row_group(
-                        group.index, list(names), use_threads=group.rows > _THREADED_ROWS
+                        group.number, list(names), use_threads=group.rows > _THREADED_ROWS
                     )
                 columns = table.combine_chunks()
                 yield self._cut(arrays_of([columns[name].chunk(0) for name in names]))

@@ -29,17 +29,21 @@ class Table(Protocol):
     """
 
     @property
-    def volumes(self) -> tuple[str, ...]: ...
+    def volumes(self) -> tuple[str, ...]:
+        """Volume names."""
+        ...
 
     @property
-    def extras(self) -> tuple[str, ...]: ...
+    def extras(self) -> tuple[str, ...]:
+        """Names of the optional columns that there are."""
+        ...
 
     def scan(self, rows: int, extras: Sequence[str] = ()) -> Iterator[Batch]:
         """Yield batches of at most `rows` requests, in bounded memory."""
         ...
 
     def narrow(self, start_ns: int | None, stop_ns: int | None, codes: Sequence[int] | None) -> "Table":
-        """Return the requests of start_ns <= time < stop_ns with times from start_ns, of some volumes only."""
+        """Return the requests of start_ns <= time < stop_ns, with times from start_ns, of some volumes."""
         ...
 
     def extent(self) -> Extent:
@@ -59,7 +63,7 @@ class MemoryTable:
     """
 
     def __init__(self, columns: Batch, volumes: tuple[str, ...]) -> None:
-        self.columns = Batch(*(_frozen(column) for column in columns))
+        self.columns = Batch._make(_frozen(column) for column in columns)
         self.volumes = volumes
 
     @classmethod
@@ -77,36 +81,44 @@ class MemoryTable:
 
     @property
     def extras(self) -> tuple[str, ...]:
+        """Names of the optional columns that there are."""
         return tuple(name for name in EXTRAS if getattr(self.columns, name) is not None)
 
     def scan(self, rows: int, extras: Sequence[str] = ()) -> Iterator[Batch]:
-        columns = self.columns._replace(**{name: None for name in EXTRAS if name not in extras})
+        """Yield batches of at most `rows` requests."""
+        unwanted = set(EXTRAS).difference(extras)
+        columns = Batch._make(
+            None if name in unwanted else column for name, column in self.columns._asdict().items()
+        )
         for first in range(0, len(columns.time_ns), rows):
-            yield _rows(columns, slice(first, first + rows))
+            yield rows_of(columns, slice(first, first + rows))
 
     def narrow(self, start_ns: int | None, stop_ns: int | None, codes: Sequence[int] | None) -> "MemoryTable":
+        """Return a part of it; one span of time is not copied."""
         columns, volumes = self.columns, self.volumes
         first = 0 if start_ns is None else int(np.searchsorted(columns.time_ns, start_ns))
         last = len(columns.time_ns) if stop_ns is None else int(np.searchsorted(columns.time_ns, stop_ns))
-        columns = _rows(columns, slice(first, max(first, last)))
+        columns = rows_of(columns, slice(first, max(first, last)))
         if start_ns:
             columns = columns._replace(time_ns=columns.time_ns - start_ns)
         if codes is not None and columns.volume is not None:
             new_codes = np.full(len(volumes), -1, np.int32)
             new_codes[list(codes)] = np.arange(len(codes), dtype=np.int32)
             codes_here = new_codes[columns.volume]
-            columns = _rows(columns._replace(volume=codes_here), codes_here >= 0)
+            columns = rows_of(columns._replace(volume=codes_here), codes_here >= 0)
             volumes = tuple(volumes[code] for code in codes)
             if len(volumes) == 1:
                 columns = columns._replace(volume=None)
         return MemoryTable(columns, volumes)
 
     def extent(self) -> Extent:
+        """Return how much there is and how far it reaches."""
         return measure(self.scan(1 << 22), len(self.volumes))
 
 
-def _rows(columns: Batch, rows: slice | npt.NDArray[Any]) -> Batch:
-    return Batch(*(column[rows] if column is not None else None for column in columns))
+def rows_of(columns: Batch, rows: slice | npt.NDArray[Any]) -> Batch:
+    """Return the rows that a slice, a mask or an index array picks."""
+    return Batch._make(column[rows] if column is not None else None for column in columns)
 
 
 def _frozen(column: npt.NDArray[Any] | None) -> npt.NDArray[Any] | None:

@@ -13,7 +13,7 @@ from snapsim.errors import UnitError, UsageError, VolumeSelectionError
 from snapsim.traces.arrays import When, capacities_from, check_capacity, columns_from, unix_ns
 from snapsim.traces.info import Extent, TraceInfo, fingerprint
 from snapsim.traces.readers.base import DroppedLine
-from snapsim.traces.table import EXTRAS, MemoryTable, Table
+from snapsim.traces.table import EXTRAS, MemoryTable, Table, rows_of
 from snapsim.types import Batch, Op
 from snapsim.units import format_duration, format_size, parse_duration
 
@@ -39,9 +39,13 @@ class Trace:
     info : TraceInfo
         What is known about them.
     measured : bool
-        Whether the counts and the fingerprint of `info` are those of `table`; otherwise they are measured when they
-        are first asked for.
+        Whether the counts and the fingerprint of `info` are those of `table`; otherwise they are measured
+        when they are first asked for.
     """
+
+    _table: Table
+    _info: TraceInfo
+    _measured: bool
 
     def __init__(self, table: Table, info: TraceInfo, *, measured: bool) -> None:
         self.__dict__.update(_table=table, _info=info, _measured=measured)
@@ -78,7 +82,8 @@ class Trace:
         capacity : int, str, mapping or None
             Size of the volume, of each volume, or by volume name; None when it is not known.  [bytes]
         start : int, str, datetime, Timestamp or None
-            When time 0 was: ns since the Unix epoch, ISO 8601 text or a point in time, UTC unless it says otherwise.
+            When time 0 was: ns since the Unix epoch, ISO 8601 text or a point in time, UTC unless it says
+            otherwise.
         volume : str, array_like or None
             Name of the one volume, or the volume name of each request.
         latency_ns : array_like of int, shape (n,), or None
@@ -110,7 +115,7 @@ class Trace:
         steps_back = int(np.count_nonzero(columns.time_ns[1:] < columns.time_ns[:-1]))
         if steps_back:
             order = np.argsort(columns.time_ns, kind="stable")
-            columns = Batch(*(column[order] if column is not None else None for column in columns))
+            columns = rows_of(columns, order)
         info = TraceInfo(
             format="arrays",
             source="arrays",
@@ -136,8 +141,7 @@ class Trace:
                 fingerprint=fingerprint(self._table.scan(1 << 20), self.volumes),
             )
             self.__dict__.update(_info=info, _measured=True)
-        info_: TraceInfo = self._info
-        return info_
+        return self._info
 
     @property
     def _extent(self) -> Extent:
@@ -214,7 +218,8 @@ class Trace:
         rows : int
             Requests in a batch, at most.
         columns : sequence of str or None
-            Optional columns to read as well: "latency_ns", "digest".  A batch has None for those that it lacks.
+            Optional columns to read as well: "latency_ns", "digest".  A batch has None for those that it
+            lacks.
 
         Yields
         ------
@@ -242,8 +247,9 @@ class Trace:
         Parameters
         ----------
         start, stop : str, int, datetime, Timestamp or None
-            Half-open.  Durations such as "90min" and whole numbers (ns) count from the trace's start; ISO 8601 text
-            and points in time are absolute, UTC unless they say otherwise.  None leaves that side open.
+            Half-open.  Durations such as "90min" and whole numbers (ns) count from the trace's start; ISO
+            8601 text and points in time are absolute, UTC unless they say otherwise.  None leaves that side
+            open.
 
         Returns
         -------
@@ -310,8 +316,9 @@ class Trace:
         Returns
         -------
         DataFrame
-            Columns `time` (datetime64[ns, UTC]), `op` (categorical names), `offset`, `length` [bytes]; `volume`
-            (categorical) when there are several, `latency_ns` when the trace has it (-1 where it is not known).
+            Columns `time` (datetime64[ns, UTC]), `op` (categorical names), `offset`, `length` [bytes];
+            `volume` (categorical) when there are several, `latency_ns` when the trace has it (-1 where it is
+            not known).
         """
         extras = tuple(name for name in self._table.extras if name == "latency_ns")
         batches = list(self._table.scan(1 << 20, extras))
@@ -323,12 +330,12 @@ class Trace:
         stamps = (column("time_ns", np.int64) + self.start_ns).view("datetime64[ns]")
         frame = {
             "time": pd.Series(stamps).dt.tz_localize("UTC"),
-            "op": pd.Categorical.from_codes(column("op", np.uint8), [op.name for op in Op]),  # type: ignore[arg-type]
+            "op": pd.Categorical.from_codes(column("op", np.uint8), [op.name for op in Op]),
             "offset": column("offset", np.int64),
             "length": column("length", np.int64),
         }
         if len(self.volumes) > 1:
-            frame["volume"] = pd.Categorical.from_codes(column("volume", np.int32), list(self.volumes))  # type: ignore[arg-type]
+            frame["volume"] = pd.Categorical.from_codes(column("volume", np.int32), list(self.volumes))
         if extras:
             frame["latency_ns"] = column("latency_ns", np.int64)
         return pd.DataFrame(frame)
@@ -348,7 +355,7 @@ class Trace:
         facts = {
             "source": f"{info.source} ({info.format})",
             "requests": f"{len(self):,}",
-            "span": f"{format_duration(self.span_ns)} from {start}{' (assumed)' if self.start_assumed else ''}",
+            "span": f"{format_duration(self.span_ns)} from {start}{' (assumed)' * self.start_assumed}",
             "highest byte": format_size(max(self.max_end)),
         }
         if names:
@@ -383,7 +390,7 @@ class Trace:
     def _one_volume(self, what: str) -> None:
         if len(self.volumes) > 1:
             names = ", ".join(self.volumes[:5]) + (", ..." if len(self.volumes) > 5 else "")
-            msg = f"{what} needs one volume, but the trace has {len(self.volumes)} ({names}): use trace.select(volume=...)"
+            msg = f"{what} needs one volume, not {len(self.volumes)} ({names}): use trace.select(volume=...)"
             raise VolumeSelectionError(msg)
 
 

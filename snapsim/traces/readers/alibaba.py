@@ -30,7 +30,8 @@ _LAYOUT = Layout(
 class AlibabaReader(DelimitedReader):
     """Times are Unix microseconds, offsets and lengths bytes; a volume is a device.
 
-    Capacities are taken from `device_size.csv` (`device_id,capacity` in bytes) where that lies beside the trace.
+    Capacities are taken from `device_size.csv` (`device_id,capacity` in bytes) where that lies beside the
+    trace.
     """
 
     name = "alibaba"

@@ -1,7 +1,8 @@
 """What a reader is, what it gets, and what it reports.
 
-A reader turns one source file into columns (`Raw`) and says through a `ReadLog` what it left out and why.  It neither
-sorts nor validates: that is the same for every format and happens after it (`snapsim.traces.importing`).
+A reader turns one source file into columns (`Raw`) and says through a `ReadLog` what it left out and why.  It
+neither sorts nor validates: that is the same for every format and happens after it
+(`snapsim.traces.importing`).
 """
 
 import re
@@ -67,10 +68,11 @@ class Raw(NamedTuple):
 
     def take(self, keep: npt.NDArray[Any]) -> "Raw":
         """Return the rows that a mask or an index array picks."""
-        return Raw(*(column[keep] if column is not None else None for column in self))
+        return Raw._make(column[keep] if column is not None else None for column in self)
 
 
-NOTHING = Raw(*(np.empty(0, dtype) for dtype in (np.int64, np.uint8, np.int64, np.int64, np.int64)))
+_NONE = np.empty(0, np.int64)
+NOTHING = Raw(_NONE, np.empty(0, np.uint8), _NONE, _NONE, _NONE)
 """No requests: yielding it gives the import a turn (to judge the damage, to show progress)."""
 
 
@@ -163,7 +165,7 @@ class ReadLog:
         return code
 
     def volume_codes(self, names: Iterable[object]) -> npt.NDArray[np.int32]:
-        """Return the codes of many volume names (pass distinct names and index the answer when there are many)."""
+        """Return the codes of volume names; where they repeat, pass distinct ones and index the answer."""
         return np.fromiter((self.volume(name) for name in names), dtype=np.int32)
 
 

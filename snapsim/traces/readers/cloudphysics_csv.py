@@ -1,4 +1,4 @@
-"""The CSV form of CloudPhysics vscsi traces: `version,time,op,size,lbn`, ops as SCSI opcodes in hexadecimal."""
+"""The CSV form of CloudPhysics vscsi traces: `version,time,op,size,lbn`, with ops as SCSI opcodes."""
 
 from snapsim.traces.readers.base import Options, Raw, ReadLog, Units, sample_lines, scaled
 from snapsim.traces.readers.delimited import DelimitedReader, Field, Kind, Layout, Rows

@@ -23,7 +23,8 @@ _NAMES: Mapping[str, tuple[str, int]] = {
        for unit, size in (("ns", 1), ("us", MICROSECOND), ("ms", MILLISECOND), ("s", SECOND))},
     "op": ("op", 1), "operation": ("op", 1), "type": ("op", 1), "rw": ("op", 1),
     "offset": ("offset", 1), "offset_bytes": ("offset", 1), "sector": ("offset", 512), "lba": ("offset", 512),
-    "length": ("length", 1), "length_bytes": ("length", 1), "size_bytes": ("length", 1), "sectors": ("length", 512),
+    "length": ("length", 1), "length_bytes": ("length", 1), "size_bytes": ("length", 1),
+    "sectors": ("length", 512),
     "volume": ("volume", 1), "device": ("volume", 1),
 }  # fmt: skip
 _SEPARATORS = {"tab": "\t", "space": r"\s+", "comma": ",", "semicolon": ";"}
@@ -44,11 +45,11 @@ class CsvReader(DelimitedReader):
     extensions = (".csv", ".tsv", ".txt")
     units = Units(time=1, address=1, length=1)
     options: ClassVar[Mapping[str, str]] = {
-        "columns": 'Which column is what, by header name or by number from 1: "time=ts,op=rw,offset=lba,length=size"; '
+        "columns": 'Columns by header name or number from 1: "time=ts,op=rw,offset=lba,length=size"; '
         "volume and latency (ns) are optional.",
         "separator": 'One character, or "tab", "space", "comma", "semicolon".',
         "ops": 'What the texts in the op column mean, where they are not plain names: "0=read,1=write".',
-        "clock": '"unix" when times count from 1970, "relative" (the default) when they count from anything else.',
+        "clock": '"unix" when times count from 1970, "relative" (the default) when from anything else.',
     }
 
     def sniff(self, head: bytes, name: str) -> bool:
@@ -59,7 +60,7 @@ class CsvReader(DelimitedReader):
         return self._layout(source, options)[0]
 
     def read(self, source: Source, log: ReadLog, options: Options) -> Iterator[Raw]:
-        layout, units = self._layout(source, options)
+        _, units = self._layout(source, options)
         clock = str(options.get("clock", "relative"))
         if clock not in ("unix", "relative"):
             msg = f'option clock={clock!r} is unknown: choose "unix" or "relative"'
@@ -97,7 +98,7 @@ class CsvReader(DelimitedReader):
         return Layout(
             fields=fields,
             width=max(len(_titles([first], separator)), 1 + max(field.position for field in fields)),
-            ops=OP_NAMES | _ops(options.get("ops")),
+            ops={**OP_NAMES, **_ops(options.get("ops"))},
             separator=separator,
             header=(first.strip().lower(),) if has_header else (),
         ), units
@@ -140,7 +141,8 @@ def _columns(first: str, separator: str, wanted: object, name: str) -> tuple[dic
     pairs = dict(wanted) if isinstance(wanted, Mapping) else _pairs("columns", str(wanted))
     odd = [role for role in pairs if role not in _ROLES] or [role for role in _NEEDED if role not in pairs]
     if odd:
-        msg = f"option columns: {odd[0]!r} is {'no role' if odd[0] in pairs else 'missing'}; roles are {', '.join(_ROLES)}"
+        what = "no role" if odd[0] in pairs else "missing"
+        msg = f"option columns: {odd[0]!r} is {what}; roles are {', '.join(_ROLES)}"
         raise UsageError(msg)
     by_number = all(re.fullmatch(r"[1-9][0-9]*", str(title)) for title in pairs.values())
     columns = {}

@@ -1,7 +1,8 @@
-"""Trace formats that are tables of text: typed and fast where lines are good, line by line where they are not.
+"""Formats that are tables of text: typed and fast where lines are good, line by line where they are not.
 
-A chunk of lines is parsed as typed columns.  When that fails, the chunk is halved until the lines in question are few,
-and those are looked at one by one: damaged lines are reported with their field and what is wrong with it.
+A chunk of lines is parsed as typed columns.  When that fails, the chunk is halved until the lines in question
+are few, and those are looked at one by one: damaged lines are reported with their field and what is wrong
+with it.
 """
 
 import io
@@ -127,12 +128,12 @@ class DelimitedReader(Reader):
 
 
 def name_codes(names: pd.Categorical, log: ReadLog) -> npt.NDArray[np.int32]:
-    """Return the volume codes of a column of names; new volumes are numbered in the order of their first lines."""
+    """Return the volume codes of a column of names; new volumes get theirs in the order of their lines."""
     used, first = np.unique(names.codes, return_index=True)
     table = np.zeros(len(names.categories), np.int32)
     for code in used[np.argsort(first)]:
         table[code] = log.volume(str(names.categories[code]).strip())
-    return table[names.codes]
+    return np.asarray(table[names.codes], np.int32)
 
 
 def parse(chunk: bytes, first: int, layout: Layout, log: ReadLog) -> Iterator[Rows]:
@@ -166,8 +167,8 @@ def parse(chunk: bytes, first: int, layout: Layout, log: ReadLog) -> Iterator[Ro
 def _typed(chunk: bytes, layout: Layout) -> pd.DataFrame | None:
     """Return the lines as a frame, columns named by position, or None when not all of them can be parsed.
 
-    Integers are inferred and then checked, because a column that is *asked* to be int64 silently takes 1.8E+11, and
-    rounds its neighbours on the way.
+    Integers are inferred and then checked, because a column that is *asked* to be int64 silently takes
+    1.8E+11, and rounds its neighbours on the way.
     """
     here = len(_parts(chunk[: chunk.find(b"\n") + 1 or len(chunk)].decode("utf-8", "replace"), layout))
     if here > _most_fields(layout):
@@ -184,11 +185,11 @@ def _typed(chunk: bytes, layout: Layout) -> pd.DataFrame | None:
                 io.BytesIO(chunk),
                 sep=layout.separator,
                 header=None,
-                names=list(range(here)),  # type: ignore[arg-type]
+                names=list(range(here)),
                 # with columns to use, longer lines would be let through
                 usecols=sorted(field.position for field in fields) if layout.more_fields else None,
                 index_col=False,
-                dtype={field.position: _DTYPES[field.kind] for field in fields if field.kind in _DTYPES},  # type: ignore[arg-type]
+                dtype={field.position: _DTYPES[field.kind] for field in fields if field.kind in _DTYPES},
                 engine="c",
                 na_filter=False,
                 low_memory=True,  # pieces that stay in the processor's cache: twice as fast
@@ -246,7 +247,7 @@ def _ops(
             table[code] = meaning
         elif meaning is not None:
             table[code] = _SKIPPED_OP
-            log.skip(np.count_nonzero(names.codes == code), meaning)
+            log.skip(int(np.count_nonzero(names.codes == code)), meaning)
         else:
             table[code] = BAD_OP
             known = ", ".join(text for text, op in layout.ops.items() if isinstance(op, int))

@@ -1,7 +1,7 @@
-"""The ASCII traces of DiskSim and of the SSD simulators that took its form: `time device sector sectors flag`.
+"""ASCII traces of DiskSim and of the SSD simulators that took its form: `time device sector sectors flag`.
 
-In all of them bit 0 of the flag says read; but DiskSim's times are milliseconds with decimals and its devices have
-addresses of their own, while SSDsim and MQSim count nanoseconds and ignore the device.
+In all of them bit 0 of the flag says read; but DiskSim's times are milliseconds with decimals and its devices
+have addresses of their own, while SSDsim and MQSim count nanoseconds and ignore the device.
 """
 
 import re
@@ -29,7 +29,7 @@ class _AsciiReader(DelimitedReader):
     extensions = (".trace", ".ascii", ".trc")
     options: ClassVar[Mapping[str, str]] = {
         "flag": 'What bit 0 of the flag means: "1=read" (the default) or "1=write".',
-        "devices": '"volume" makes each device a volume; "ignore" takes all addresses as those of one volume.',
+        "devices": '"volume" makes each device a volume; "ignore" takes all addresses as one volume\'s.',
     }
     devices: ClassVar[str]
 
@@ -60,7 +60,7 @@ class _AsciiReader(DelimitedReader):
         log.set_option("devices", devices)
         if devices == "ignore" and len(np.unique(rows.columns["device"].codes)) > 1:
             log.note(
-                'the device column is ignored: all devices share one address space (devices="volume" parts them)'
+                'the device column is ignored: all share one address space (devices="volume" parts them)'
             )
         set_, clear = (READ, WRITE) if _FLAGS[one] == READ else (WRITE, READ)
         return Raw(

@@ -1,4 +1,7 @@
-"""MSR Cambridge block traces (SNIA IOTTA 386 to 388): `Timestamp,Hostname,DiskNumber,Type,Offset,Size,ResponseTime`."""
+"""MSR Cambridge block traces: `Timestamp,Hostname,DiskNumber,Type,Offset,Size,ResponseTime`.
+
+Source: SNIA IOTTA repository, traces 386 to 388.
+"""
 
 import re
 
@@ -33,7 +36,7 @@ _LAYOUT = Layout(
 
 
 class MsrReader(DelimitedReader):
-    """Times are Windows filetimes, offsets and sizes bytes; a volume is a disk of a host, such as `rsrch_1`."""
+    """Times are Windows filetimes, offsets and sizes bytes; a volume is a disk of a host: `rsrch_1`."""
 
     name = "msr"
     title = "MSR Cambridge"

@@ -1,4 +1,7 @@
-"""SPC traces (Storage Performance Council, revision 1.0.1; the UMass repository): `ASU,LBA,Size,Opcode,Timestamp[,...]`."""
+"""SPC traces, as in the UMass repository: `ASU,LBA,Size,Opcode,Timestamp[,...]`.
+
+Source: Storage Performance Council, trace file format specification, revision 1.0.1.
+"""
 
 import re
 

@@ -1,4 +1,7 @@
-"""SYSTOR '17 traces of a virtual desktop infrastructure (SNIA IOTTA 4964): `Timestamp,Response,IOType,LUN,Offset,Size`."""
+"""SYSTOR '17 traces of virtual desktops: `Timestamp,Response,IOType,LUN,Offset,Size`.
+
+Source: SNIA IOTTA repository, trace 4964.
+"""
 
 import re
 

@@ -1,4 +1,7 @@
-"""Tencent cloud block storage traces (SNIA IOTTA, ATC '20): `Timestamp,Offset,Size,IOType,VolumeID`, all volumes in one file."""
+"""Tencent cloud block storage traces: `Timestamp,Offset,Size,IOType,VolumeID`, all volumes in one file.
+
+Source: SNIA IOTTA repository, parallel traces; published at ATC '20.
+"""
 
 import re
 
