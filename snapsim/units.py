@@ -7,7 +7,8 @@ they are "15min", "6h", "7d".  Months and years are calendar lengths, not durati
 import re
 from decimal import Decimal
 from fractions import Fraction
-from numbers import Integral
+
+import numpy as np
 
 from snapsim.errors import UnitError
 
@@ -112,7 +113,7 @@ def parse_duration(value: int | str) -> int:
 
 
 def _parse(value: int | str, units: dict[str, int], *, kind: str, example: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral | str):
+    if isinstance(value, bool) or not isinstance(value, int | np.integer | str):
         msg = f"{kind} {value!r} is neither a whole number nor text such as {example}"
         raise UnitError(msg)
     if isinstance(value, str):

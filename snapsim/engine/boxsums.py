@@ -93,4 +93,5 @@ class BoxSums:
         n = self.n_instants
         low, high = (np.clip(bound.ravel(), -2, n) + 2 for bound in bounds[:2])
         early, late = (np.clip(bound.ravel(), -1, n) + 1 for bound in bounds[2:])
-        return box_sums(self.arrays, low, high, early, late).reshape(shape)
+        sums: Int64Array = box_sums(self.arrays, low, high, early, late)
+        return sums.reshape(shape)

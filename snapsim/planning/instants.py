@@ -125,7 +125,8 @@ def given(instants: Int64Array | pd.DatetimeIndex | Iterable[object]) -> Int64Ar
     values = instants if isinstance(instants, np.ndarray | pd.DatetimeIndex) else list(instants)
     if not isinstance(values, np.ndarray) and not all(isinstance(value, Integral) for value in values):
         try:
-            values = pd.DatetimeIndex(pd.to_datetime(values, utc=True)).as_unit("ns").asi8
+            points = pd.to_datetime(list(values), utc=True)  # type: ignore[arg-type]
+            values = pd.DatetimeIndex(points).as_unit("ns").asi8
         except (ValueError, TypeError) as error:
             msg = f"instants cannot be read: {error}"
             raise UsageError(msg) from None

@@ -4,7 +4,7 @@ Everything is int64 arrays with one element an instant, unless it says otherwise
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -142,20 +142,20 @@ class _Place:
 def _shared(place: _Place) -> Series:
     """Versions that all snapshots share, in one store."""
     chain, n, unit = place.chain, place.n, place.data.block_size
-    held = space.shared(place.data, chain)
-    live = space.live(place.data, n)
-    counts = {
-        name: space.live(matrix, n) + space.shared(matrix, chain).after
-        for name, matrix in place.counted.items()
-    }
-    tables = place.tables(place.usage(counts, chain.count()))
+    lives = {name: space.live(matrix, n) for name, matrix in place.counted.items()}
+    shares = {name: space.shared(matrix, chain) for name, matrix in place.counted.items()}
+    live, held = lives["data"], shares["data"]
+    fullest = place.usage({name: lives[name] + shares[name].before for name in lives}, chain.count(before_prune=True))
+    states = place.usage({name: lives[name] + shares[name].after for name in lives}, chain.count())
+    tables = place.tables(replace(states, before_prune=fullest))
     allocated = place.stored((live + held.after) * unit) + tables
+    most = np.maximum(allocated, place.stored((live + held.before) * unit) + place.tables(fullest))
     findings = []
     if place.mechanism.pool.refreservation:
         allocated, finding = _refreserved(place, allocated, live * unit)
         findings.append(finding)
     files = (
-        np.maximum.accumulate(allocated)
+        np.maximum.accumulate(most)
         if place.mechanism.file_length == "high-water"
         else np.zeros(n, np.int64)
     )

@@ -1,5 +1,6 @@
 """Hypothesis strategies: small traces that reach the corners, instants, and sets of snapshots."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np

@@ -231,7 +231,9 @@ def test_sparse_sums_equal_dense_ones():
         for t, b in zip(np.sort(rng.integers(0, n, 3000)), rng.integers(0, 40, 3000), strict=True)
     ]
     matrix = count(batch(*rows), np.arange(n, dtype=np.int64), capacity=40 * 4096)
-    sparse = BoxSums.build(*matrix.cells, n_instants=n, memory=9000)
+    sparse = BoxSums.build(
+        matrix.cells.birth, matrix.cells.epoch, matrix.cells.count, n_instants=n, memory=9000
+    )
     assert int(sparse.arrays.stride[0]) > 1
     bounds = [rng.integers(-2, n + 1, 500) for _ in range(4)]
     np.testing.assert_array_equal(sparse.query(*bounds), matrix.sums.query(*bounds))

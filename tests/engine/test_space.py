@@ -1,5 +1,7 @@
 """Space over time against questions about sets of versions, at every instant."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
