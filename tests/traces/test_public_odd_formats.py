@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from snapsim.errors import TraceError
 from snapsim.traces.source import Source
 
 MODULES = ("vscsi", "blkparse", "blktrace", "fio", "fiu", "blkreplay", "hp_srt", "log_writes", "nbdkit")
@@ -92,3 +93,20 @@ def test_each_file_is_recognised_by_its_own_reader_only(public_traces):
         found = [name for name, reader in READERS.items() if reader.sniff(head, source.plain_name)]
         mine = expected.get(path.relative_to(public_traces).as_posix())
         assert found == ([mine] if mine else []), path
+
+
+@pytest.mark.parametrize(("file", "format"), IN_BLOCKS)
+def test_damage_is_reported_and_never_a_traceback(public_traces, read_raw, file, format):  # noqa: A002
+    random = np.random.default_rng(20)
+    head = np.frombuffer(Source(public_traces / file).head(12_000), np.uint8)
+    for attempt in range(20):
+        data = head[: random.integers(1, len(head) + 1)].copy()
+        places = random.integers(0, len(data), 3 ** (attempt % 6))
+        data[places] = random.integers(0, 256, len(places))
+        try:
+            reading = read_raw(READERS[format], data.tobytes(), block=int(random.choice([100, 5_000])))
+        except TraceError as error:
+            assert "trace" in str(error)  # noqa: PT017 - most attempts raise nothing
+            continue
+        columns = [column for column in reading.raw if column is not None]
+        assert len({len(column) for column in columns}) == 1
