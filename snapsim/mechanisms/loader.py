@@ -118,7 +118,7 @@ def build(document: Mapping[str, Any], *, source: str) -> Mechanism:
 
 
 def _sentence(error: ValidationError) -> str:
-    """Say the first thing that is wrong: where, what, what to do; a misspelt key before the one it leaves out."""
+    """Say the first thing that is wrong: where, what, what to do; a misspelt key before a missing one."""
     errors = error.errors(include_url=False)
     first = min(errors, key=lambda one: one["type"] != "unexpected_keyword_argument")
     where = ".".join(str(part) for part in first["loc"])

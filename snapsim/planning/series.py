@@ -145,7 +145,9 @@ def _shared(place: _Place) -> Series:
     lives = {name: space.live(matrix, n) for name, matrix in place.counted.items()}
     shares = {name: space.shared(matrix, chain) for name, matrix in place.counted.items()}
     live, held = lives["data"], shares["data"]
-    fullest = place.usage({name: lives[name] + shares[name].before for name in lives}, chain.count(before_prune=True))
+    fullest = place.usage(
+        {name: lives[name] + shares[name].before for name in lives}, chain.count(before_prune=True)
+    )
     states = place.usage({name: lives[name] + shares[name].after for name in lives}, chain.count())
     tables = place.tables(replace(states, before_prune=fullest))
     allocated = place.stored((live + held.after) * unit) + tables
@@ -155,9 +157,7 @@ def _shared(place: _Place) -> Series:
         allocated, finding = _refreserved(place, allocated, live * unit)
         findings.append(finding)
     files = (
-        np.maximum.accumulate(most)
-        if place.mechanism.file_length == "high-water"
-        else np.zeros(n, np.int64)
+        np.maximum.accumulate(most) if place.mechanism.file_length == "high-water" else np.zeros(n, np.int64)
     )
     copied = held.died * unit if place.mechanism.copies_old_data else np.zeros(n, np.int64)
     return Series(

@@ -457,21 +457,25 @@ def test_long_writes_and_deletions_may_cost_one_more_refcount_block_and_nothing_
 
 @pytest.mark.parametrize("keep", [1, 3])
 @pytest.mark.parametrize("case", INTERNAL)
-def test_growth_gives_the_clusters_in_use_after_every_step(tmp_path, case, keep):
+def test_growth_gives_the_clusters_in_use_and_the_length_after_every_step(tmp_path, case, keep):
     """Write, take a snapshot, prune: what growth says is allocated is what the image references."""
     path = tmp_path / "internal.qcow2"
     create(path, case)
     rng = np.random.default_rng([case.cluster_size, keep])
-    epochs, real = [], []
-    for step in range(6):
-        epochs.append(random_4k(rng, case, 60) + unaligned(rng, case, 20))
+    epochs, images = [], []
+    for step in range(8):
+        epochs.append(short_writes(rng, case))
         apply(path, epochs[-1])
         snapshot(path, "-c", step)
         if step >= keep:
             snapshot(path, "-d", step - keep)
-        real.append(read_image(path).referenced_clusters * case.cluster_size)
+        images.append(read_image(path))
 
     lifetimes = count(epochs, case.capacity, block_size=case.cluster_size)
     timeline = ss.Policy(schedule=f"{EPOCH}ns", keep_last=keep).timeline(lifetimes.instants)
     frame = ss.growth(lifetimes, timeline, mechanism="qcow2-internal").frame
-    assert (frame["live_bytes"] + frame["snapshot_bytes"] + frame["metadata_bytes"]).tolist() == real
+    referenced = [image.referenced_clusters * case.cluster_size for image in images]
+    assert frame["allocated_bytes"].tolist() == referenced
+    # QEMU writes a new snapshot table before it frees the old one, and a last one is not padded to a cluster
+    off = frame["file_bytes"] - [image.length for image in images]
+    assert off.abs().max() < case.cluster_size
