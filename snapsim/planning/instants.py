@@ -6,9 +6,10 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 
-from snapsim.errors import UsageError
+from snapsim.errors import SnapsimError, UsageError
 from snapsim.policy.policy import Policy
 from snapsim.policy.schedule import Schedule
+from snapsim.traces.arrays import unix_ns
 from snapsim.types import Int64Array
 from snapsim.units import DAY, format_duration, parse_duration
 
@@ -58,7 +59,8 @@ def regular(every: int | str, *, start_ns: int, last_ns: int) -> Int64Array:
             f"{format_duration(last - first)}: choose a longer interval"
         )
         raise UsageError(msg)
-    return np.arange(first, last + 1, step, dtype=np.int64)
+    # not arange(first, last + 1, step): it counts in floating point and loses the last one of a long trace
+    return first + step * np.arange((last - first) // step + 1, dtype=np.int64)
 
 
 def from_schedules(schedules: Schedules, *, start_ns: int, last_ns: int, timezone: str = "UTC") -> Int64Array:
@@ -122,14 +124,12 @@ def given(instants: Int64Array | pd.DatetimeIndex | Iterable[object]) -> Int64Ar
     UsageError
         They are not increasing, there is none, or one cannot be read.
     """
-    values = instants if isinstance(instants, np.ndarray | pd.DatetimeIndex) else list(instants)
-    if not isinstance(values, np.ndarray) and not all(isinstance(value, Integral) for value in values):
-        try:
-            points = pd.to_datetime(list(values), utc=True)  # type: ignore[arg-type]
-            values = pd.DatetimeIndex(points).as_unit("ns").asi8
-        except (ValueError, TypeError) as error:
-            msg = f"instants cannot be read: {error}"
-            raise UsageError(msg) from None
+    if isinstance(instants, pd.DatetimeIndex):
+        values: object = instants.as_unit("ns").asi8
+    elif isinstance(instants, np.ndarray) and instants.dtype.kind in "iu":
+        values = instants
+    else:
+        values = [value if isinstance(value, Integral) else _point(value) for value in instants]
     whole = np.asarray(values)
     if whole.dtype.kind not in "iu" and whole.size:
         msg = "instants must be whole nanoseconds or points in time"
@@ -149,3 +149,14 @@ def _schedule(item: str | Schedule | Policy, timezone: str) -> Schedule:
     if isinstance(item, Policy):
         return item.schedule
     return item if isinstance(item, Schedule) else Schedule.of(item, timezone=timezone)
+
+
+def _point(value: object) -> int:
+    if isinstance(value, float | np.floating):
+        msg = f"instant {value!r} is not a whole number of nanoseconds: points in time need every digit"
+        raise UsageError(msg)
+    try:
+        return unix_ns(value)  # type: ignore[arg-type]
+    except SnapsimError as error:
+        msg = f"instant {value!r} cannot be read: {error}"
+        raise UsageError(msg) from None

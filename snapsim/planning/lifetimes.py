@@ -229,6 +229,9 @@ def _image_map(path: Path) -> tuple[tuple[int, int], ...]:
     """Read what `qemu-img map --output=json` wrote: extents that hold data."""
     try:
         entries = json.loads(path.read_text())
+        if not isinstance(entries, list):
+            msg = "a list of extents is expected"
+            raise TypeError(msg)
         return tuple(
             (int(entry["start"]), int(entry["length"]))
             for entry in entries

@@ -1,0 +1,264 @@
+"""`growth` against a volume that is followed by hand, and what its answers say."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import snapsim as ss
+from snapsim import schema
+from snapsim.engine.reference import ReferenceVolume
+from snapsim.errors import MechanismError, UsageError
+from snapsim.testing import strategies
+from snapsim.units import DAY, HOUR, MINUTE
+
+START = 1_704_067_200 * 10**9  # 2024-01-01T00:00Z, a Monday
+UNIT = 4096
+
+
+def history(volume: strategies.Volume, policy: ss.Policy, *, mechanism: str, block_size: int = UNIT):
+    """Return growth and, for the same requests and mechanism, the reference."""
+    batch = volume.requests
+    trace = ss.Trace.from_arrays(*batch[:4], capacity=volume.capacity, start=0)
+    lifetimes = ss.count_lifetimes(trace, every=20, block_size=block_size)
+    timeline = policy.timeline(lifetimes.instants)
+    answer = ss.growth(lifetimes, timeline, mechanism=mechanism)
+    need = answer.mechanism.matrices(block_size)[0]
+    reference = ReferenceVolume(
+        lifetimes.instants.tolist(), block_size=need.block_size, capacity=volume.capacity,
+        initial=need.initial or "thick", discard=need.discard, zeroes=need.zeroes, grain=need.grain,
+    ).run([batch])  # fmt: skip
+    return answer, timeline, reference
+
+
+SHARED = "wafl", "zfs", "dm-thin", "qcow2-internal", "rbd", "qcow2-external", "se-sparse", "avhdx", "qcow2-external-extl2"
+
+
+@pytest.mark.parametrize("name", SHARED)
+@given(st.data())
+def test_snapshot_space_is_what_only_snapshots_show(name, data):
+    """Every instant of every history: data that snapshots alone need, before and after the prune."""
+    mechanism = ss.mechanism(name)
+    policy = ss.Policy(schedule="20ns", keep_last=data.draw(st.integers(1, 4)), keep_within=data.draw(st.integers(1, 90)))
+    volume = data.draw(strategies.volumes(max_requests=20))
+    answer, timeline, reference = history(volume, policy, mechanism=name, block_size=mechanism.block_size)
+    size = reference.block_size
+    for t in range(len(timeline.instants)):
+        row = answer.frame.iloc[t]
+        kept, before = timeline.kept(t).tolist(), timeline.before_prune(t).tolist()
+        assert row["snapshots"] == len(kept)
+        assert row["live_bytes"] == size * reference.live(t)
+        assert row["snapshot_bytes"] == size * reference.snapshot_only(kept, t)
+        assert row["peak_bytes"] >= size * reference.snapshot_only(before, t)
+        gone = sorted(set(before) - set(kept))
+        assert row["freed_bytes"] == size * reference.freed(before, gone, t)
+        if mechanism.deletion.kind == "merge" and len(gone) == 1:
+            place = before.index(gone[0])
+            newer = before[place + 1] if place + 1 < len(before) else t
+            assert row["merged_bytes"] == size * reference.written(gone[0], newer)
+
+
+@given(st.data())
+def test_private_stores_hold_what_was_written_since(data):
+    policy = ss.Policy(schedule="20ns", keep_last=3)
+    volume = data.draw(strategies.volumes(max_requests=20))
+    answer, timeline, reference = history(volume, policy, mechanism="dm-snapshot")
+    held = 0
+    for t in range(len(timeline.instants)):
+        row = answer.frame.iloc[t]
+        stores = reference.private_stores(timeline.kept(t).tolist(), t)
+        assert row["snapshot_bytes"] == UNIT * sum(stores)
+        assert row["metadata_bytes"] == UNIT * sum(2 + store // 256 for store in stores)
+        assert row["peak_bytes"] == UNIT * sum(reference.private_stores(timeline.before_prune(t).tolist(), t))
+        assert row["snapshot_bytes"] == held + row["copied_bytes"] - row["freed_bytes"]
+        held = row["snapshot_bytes"]
+
+
+@given(st.data())
+def test_a_detached_store_holds_every_snapshot_incrementally(data):
+    policy = ss.Policy(schedule="20ns", keep_last=2)
+    volume = data.draw(strategies.volumes(max_requests=20))
+    answer, timeline, reference = history(volume, policy, mechanism="ebs", block_size=512 << 10)
+    held = [reference.detached(timeline.kept(t).tolist()) for t in range(len(timeline.instants))]
+    assert answer.frame["snapshot_bytes"].tolist() == [(512 << 10) * one for one in held]
+
+
+@pytest.fixture(scope="module")
+def week() -> ss.Trace:
+    """A week of writes, 600 an hour, to a volume of 256 MiB."""
+    rng = np.random.default_rng(7)
+    n = 7 * 24 * 600
+    times = np.sort(rng.integers(0, 7 * DAY, n))
+    return ss.Trace.from_arrays(
+        times, np.ones(n, np.uint8), rng.integers(0, 1 << 16, n) * UNIT, np.full(n, UNIT), capacity=1 << 28, start=START
+    )
+
+
+@pytest.fixture(scope="module")
+def lifetimes(week) -> ss.LifetimeMatrix:
+    return ss.count_lifetimes(week, every="1h", block_size="64KiB")
+
+
+@pytest.fixture(scope="module")
+def policy() -> ss.Policy:
+    return ss.Policy(schedule="@hourly", keep_hourly=24, keep_daily=3)
+
+
+@pytest.mark.parametrize("name", ss.mechanisms())
+def test_every_mechanism_answers(week, policy, name):
+    """Columns are registered, sums are sums, bounds enclose, nothing is negative."""
+    mechanism = ss.mechanism(name)
+    counted = ss.count_lifetimes(week, every="6h", block_size=mechanism.block_size)
+    daily = ss.Policy(schedule="6h", keep_last=4, keep_daily=3)
+    answer = ss.growth(counted, daily.timeline(counted.instants), mechanism=mechanism)
+    frame = answer.frame
+    schema.check_columns(frame.columns)
+    assert frame["time"].dtype == schema.QUANTITIES["time"].dtype
+    whole = frame.drop(columns="time")
+    assert (whole.dtypes == np.int64).all()
+    assert (whole >= 0).all().all()
+    parts = frame[["live_bytes", "snapshot_bytes", "metadata_bytes", "memory_bytes"]].sum(axis=1)
+    assert parts.equals(frame["total_bytes"])
+    assert (frame["peak_bytes"] >= frame["snapshot_bytes"]).all()
+    assert (frame["lower_bytes"] <= frame["snapshot_bytes"]).all()
+    assert (frame["upper_bytes"] >= frame["snapshot_bytes"]).all()
+    assert answer.mechanism.title in answer.text()
+    assert answer.coverage.verdict in answer.text()
+    json.dumps(answer.summary())
+
+
+def test_the_peak_is_the_largest_transient(lifetimes, policy):
+    answer = ss.growth(lifetimes, policy.timeline(lifetimes.instants), mechanism="qcow2-external")
+    assert answer.peak["snapshot_bytes"] == answer.frame["peak_bytes"].max() > answer.frame["snapshot_bytes"].max()
+    assert answer.peak["snapshots"] == answer.frame["snapshots"].max() + 1
+    assert answer.percentiles["p50"] == int(np.sort(answer.frame["snapshot_bytes"])[len(answer.frame) // 2])
+
+
+def test_layers_hold_data_metadata_and_files(lifetimes, policy):
+    """Files of layers are at least as long as what is in them; an empty active layer is three clusters and an L1 table."""
+    answer = ss.growth(lifetimes, policy.timeline(lifetimes.instants), mechanism="qcow2-external")
+    frame = answer.frame
+    assert (frame["file_bytes"] >= frame["allocated_bytes"] - 65536 * (frame["snapshots"] + 1)).all()
+    assert (frame["file_bytes"] <= frame["allocated_bytes"]).all()
+
+
+def test_memory_images_are_counted_once_per_vm(lifetimes):
+    policy = ss.Policy(schedule="@hourly", keep_last=5, memory="full", ram="1GiB")
+    timeline = policy.timeline(lifetimes.instants)
+    alone = ss.growth(lifetimes, timeline, mechanism="qcow2-internal")
+    assert alone.frame["memory_bytes"].max() == 5 << 30
+    both = ss.growth({"vda": lifetimes, "vdb": lifetimes}, timeline, mechanism="qcow2-internal")
+    assert both.frame["memory_bytes"].equals(alone.frame["memory_bytes"])
+    assert both.frame["snapshot_bytes"].equals(2 * alone.frame["snapshot_bytes"])
+    parts = both.frame[["live_bytes", "snapshot_bytes", "metadata_bytes", "memory_bytes"]].sum(axis=1)
+    assert parts.equals(both.frame["total_bytes"])
+
+
+def test_a_group_peaks_with_its_sum_not_with_its_parts():
+    """Two volumes that are busy at different times: the peak of the sum is less than the sum of the peaks."""
+
+    def busy(at: int) -> ss.Trace:
+        times = np.arange(500) * 10**9 + at
+        return ss.Trace.from_arrays(times, [1] * 500, np.arange(500) * UNIT, [UNIT] * 500, capacity=1 << 24, start=START)
+
+    group = ss.count_group({"a": busy(0), "b": busy(DAY)}, every="1h", block_size=UNIT)
+    timeline = ss.Policy(schedule="1h", keep_last=3).timeline(group["a"].instants)
+    both = ss.growth(group, timeline, mechanism="wafl")
+    alone = [ss.growth(one, timeline, mechanism="wafl").peak["snapshot_bytes"] for one in group.values()]
+    assert both.peak["snapshot_bytes"] == max(alone) < sum(alone)
+    assert set(both.members) == {"a", "b"}
+    assert set(both.summary()["members"]) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("keep", "steady", "words"),
+    [
+        ({"keep_hourly": 24}, True, "the steady state was reached."),
+        ({"keep_daily": 5}, True, "less than one more reach"),
+        ({"keep_weekly": 4}, False, "only the start-up was seen"),
+        ({"keep_last": "unlimited"}, False, "without end"),
+    ],
+)
+def test_the_coverage_verdict(lifetimes, keep, steady, words):
+    timeline = ss.Policy(schedule="@hourly", **keep).timeline(lifetimes.instants)
+    coverage = ss.growth(lifetimes, timeline, mechanism="wafl".replace("wafl", "zfs"), bounds=False).coverage
+    assert coverage.steady is steady
+    assert words in coverage.verdict
+
+
+def test_the_snapshot_table_tells_sizes_and_reasons(lifetimes, policy):
+    answer = ss.growth(lifetimes, policy.timeline(lifetimes.instants), mechanism="qcow2-internal")
+    last = len(lifetimes.instants) - 1
+    kept = answer.timeline.kept(last)
+    table = answer.snapshots
+    assert len(table) == len(kept)
+    schema.check_columns(table.columns)
+    data = lifetimes.recount(**answer.mechanism.matrices("64KiB")[0].counting())
+    assert table["exclusive_bytes"].tolist() == data.exclusive_bytes(kept, last).tolist()
+    assert table["written_bytes"].tolist()[1:] == [
+        data.written_bytes(int(a), int(b)) for a, b in zip(kept, kept[1:], strict=False)
+    ]
+    assert all("hourly" in reasons or "daily" in reasons for reasons in table["reasons"])
+    assert table["age_ns"].tolist()[-1] == 0
+
+
+def test_a_store_of_fixed_size_fills_up(lifetimes, week):
+    small = ss.mechanism("dm-snapshot").with_options(block_size="64KiB", size="4MiB")
+    timeline = ss.Policy(schedule="@daily", keep_last=3).timeline(lifetimes.instants)
+    answer = ss.growth(lifetimes, timeline, mechanism=small)
+    assert "become invalid" in " ".join(answer.findings)
+    assert answer.frame["snapshot_bytes"].max() <= 3 * (4 << 20)
+    large = ss.mechanism("dm-snapshot").with_options(block_size="64KiB", size="1GiB")
+    assert not ss.growth(lifetimes, timeline, mechanism=large).findings
+
+
+def test_a_thick_zvol_says_what_its_first_snapshot_needs(week):
+    counted = ss.count_lifetimes(week, every="6h", block_size="16KiB")
+    timeline = ss.Policy(schedule="6h", keep_last=3).timeline(counted.instants)
+    thick = ss.mechanism("zfs").with_options(refreservation=True)
+    thin_answer = ss.growth(counted, timeline, mechanism="zfs")
+    answer = ss.growth(counted, timeline, mechanism=thick)
+    assert "first snapshot fails" in " ".join(answer.findings)
+    assert (answer.frame["allocated_bytes"] > thin_answer.frame["allocated_bytes"]).all()
+
+
+def test_too_long_a_chain_is_noticed(lifetimes):
+    counted = lifetimes.recount(block_size=4096)
+    timeline = ss.Policy(schedule="@hourly", keep_last=40).timeline(counted.instants)
+    assert "allows 32" in " ".join(ss.growth(counted, timeline, mechanism="se-sparse").findings)
+
+
+def test_provenance_names_trace_policy_and_versions(lifetimes, policy, week):
+    answer = ss.growth(lifetimes, policy.timeline(lifetimes.instants), mechanism="qcow2-external")
+    assert answer.provenance["trace"]["fingerprint"] == week.fingerprint
+    assert answer.provenance["snapsim"] == ss.__version__
+    assert ss.Policy.from_toml(answer.provenance["policy"]).describe() == policy.describe()
+
+
+def test_assumptions_are_said(policy):
+    bare = ss.Trace.from_arrays([0, 5 * MINUTE], [1, 1], [0, 0], [UNIT, UNIT])
+    counted = ss.count_lifetimes(bare, every="30min", block_size="64KiB")
+    late = ss.Policy(schedule="50 * * * *", keep_last=2)
+    answer = ss.growth(counted, late.timeline(counted.instants), mechanism="qcow2-internal")
+    told = " ".join(answer.assumptions)
+    assert "2001-01-01" in told
+    assert "end where the requests end" in told
+    assert "upper bound" in told
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda m, t: ss.growth(m, t, mechanism="qcow3"), MechanismError, "unknown"),
+        (lambda m, t: ss.growth(m, t, mechanism="ebs"), MechanismError, "64 KiB does not fit ebs: it must be 512 KiB"),
+        (lambda m, t: ss.growth({}, t, mechanism="zfs"), UsageError, "at least one volume"),
+        (lambda m, t: ss.growth(m.recount(block_size=512), t.policy.timeline(m.instants[1:]), mechanism="vmfs-sparse"), UsageError, "other instants"),
+    ],
+    ids=["mechanism", "block size", "empty group", "instants"],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused(lifetimes, policy, call, error, message):
+    with pytest.raises(error, match=message):
+        call(lifetimes, policy.timeline(lifetimes.instants))
