@@ -202,6 +202,7 @@ def test_the_end_of_the_volume_ends_the_last_block():
     assert count(end, capacity=4096 + 512, known=False).counts[0, 0] == 0
 
 
+@pytest.mark.compiled
 def test_discard_of_a_huge_volume_needs_no_leaves():
     capacity = 64 << 40
     matrix = count(batch((5, DISCARD, 0, capacity), (15, WRITE, 1 << 44, 4096)), capacity=capacity)
