@@ -76,8 +76,9 @@ class Interval:
         """See `Schedule.ticks`."""
         first = -(-start_ns // self.every_ns) * self.every_ns
         _refuse_crowd(self.text, (stop_ns - first) // self.every_ns)
-        # not arange(first, stop_ns, every_ns): it counts in floating point and loses a tick just before stop_ns
-        return first + self.every_ns * np.arange(max(-(-(stop_ns - first) // self.every_ns), 0), dtype=np.int64)
+        # not arange(first, stop_ns, every_ns): counted in floating point, a tick just before stop_ns is lost
+        count = max(-(-(stop_ns - first) // self.every_ns), 0)
+        return first + self.every_ns * np.arange(count, dtype=np.int64)
 
 
 @dataclass(frozen=True)
