@@ -50,6 +50,7 @@ def columns_from(
         if column is not None and len(column) != rows:
             msg = f"column {name} has {len(column)} values but time_ns {rows}: a column needs one per request"
             raise TraceError(msg)
+    _refuse(batch.time_ns < 0, "time_ns", "is negative: times count from the trace's start", batch.time_ns)
     _refuse(batch.offset < 0, "offset", "is negative", batch.offset)
     _refuse(batch.length < 0, "length", "is negative", batch.length)
     _refuse(
@@ -174,7 +175,7 @@ def _volumes(volume: object) -> tuple[npt.NDArray[np.int32] | None, tuple[str, .
     if isinstance(volume, str | int):
         return None, (str(volume),)
     codes, names = pd.factorize(np.asarray(volume, dtype=object))
-    _refuse(codes < 0, "volume", "is missing", codes)
+    _refuse(codes < 0, "volume", "is missing", np.asarray(volume, dtype=object))
     return codes.astype(np.int32), tuple(str(name) for name in names) or ("",)
 
 

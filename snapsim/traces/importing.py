@@ -292,7 +292,7 @@ class _Run:
                 raise VolumeSelectionError(msg)
         if not self.rows:
             skipped = sum(self.log.skipped.values())
-            msg = f"{_names(self.job.paths)} has no request in it: {skipped:,} lines of other kinds were skipped"
+            msg = f"{_names(self.job.paths)} has no request in it: {skipped:,} other lines were skipped"
             raise TraceError(msg)
 
     def codes(self) -> list[int]:

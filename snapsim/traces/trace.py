@@ -330,12 +330,12 @@ class Trace:
         stamps = (column("time_ns", np.int64) + self.start_ns).view("datetime64[ns]")
         frame = {
             "time": pd.Series(stamps).dt.tz_localize("UTC"),
-            "op": pd.Categorical.from_codes(column("op", np.uint8), [op.name for op in Op]),
+            "op": pd.Categorical.from_codes(column("op", np.uint8), pd.Index([op.name for op in Op])),
             "offset": column("offset", np.int64),
             "length": column("length", np.int64),
         }
         if len(self.volumes) > 1:
-            frame["volume"] = pd.Categorical.from_codes(column("volume", np.int32), list(self.volumes))
+            frame["volume"] = pd.Categorical.from_codes(column("volume", np.int32), pd.Index(self.volumes))
         if extras:
             frame["latency_ns"] = column("latency_ns", np.int64)
         return pd.DataFrame(frame)

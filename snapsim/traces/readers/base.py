@@ -7,7 +7,7 @@ neither sorts nor validates: that is the same for every format and happens after
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from snapsim.errors import UsageError
 from snapsim.traces.source import Source
 from snapsim.types import DISCARD, FLUSH, READ, WRITE, WRITE_ZEROES, Int64Array, UInt8Array
 
@@ -245,6 +246,15 @@ class Reader(ABC):
     def gather(self, path: Path) -> tuple[Path, ...]:
         """Return all files that belong to the trace that `path` is part of (one per CPU, for example)."""
         return (path,)
+
+
+def choice(options: Options, name: str, default: str, allowed: Sequence[str]) -> str:
+    """Return which of its allowed values a reader option has; white space in it does not matter."""
+    value = str(options.get(name, default)).replace(" ", "")
+    if value not in allowed:
+        msg = f"option {name}={value!r} is unknown: choose from {', '.join(allowed)}"
+        raise UsageError(msg)
+    return value
 
 
 def scaled(counts: Int64Array, unit: int) -> Int64Array:

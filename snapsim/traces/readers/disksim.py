@@ -10,8 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from snapsim.errors import UsageError
-from snapsim.traces.readers.base import Options, Raw, Reader, ReadLog, Units, matching_share, scaled
+from snapsim.traces.readers.base import Options, Raw, Reader, ReadLog, Units, choice, matching_share, scaled
 from snapsim.traces.readers.delimited import SPACES, DelimitedReader, Field, Kind, Layout, Rows, name_codes
 from snapsim.traces.source import Source
 from snapsim.types import READ, WRITE
@@ -54,8 +53,8 @@ class _AsciiReader(DelimitedReader):
         )
 
     def raw(self, rows: Rows, log: ReadLog, options: Options) -> Raw:
-        one = _choice(options, "flag", "1=read", tuple(_FLAGS))
-        devices = _choice(options, "devices", self.devices, _DEVICES)
+        one = choice(options, "flag", "1=read", tuple(_FLAGS))
+        devices = choice(options, "devices", self.devices, _DEVICES)
         log.set_option("flag", one)
         log.set_option("devices", devices)
         if devices == "ignore" and len(np.unique(rows.columns["device"].codes)) > 1:
@@ -105,14 +104,6 @@ class MqSimReader(SsdSimReader):
 
     def sniff(self, head: bytes, name: str) -> bool:
         return False
-
-
-def _choice(options: Options, name: str, default: str, allowed: tuple[str, ...]) -> str:
-    value = str(options.get(name, default)).replace(" ", "")
-    if value not in allowed:
-        msg = f"option {name}={value!r} is unknown: choose from {', '.join(allowed)}"
-        raise UsageError(msg)
-    return value
 
 
 READERS: tuple[Reader, ...] = (DiskSimReader(), SsdSimReader(), MqSimReader())

@@ -7,18 +7,27 @@ README of SNIA IOTTA 391.
 """
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from snapsim.traces.readers.base import Options, Raw, Reader, ReadLog, Units, matching_share, scaled
+from snapsim.traces.readers.base import (
+    Options,
+    Raw,
+    Reader,
+    ReadLog,
+    Units,
+    choice,
+    matching_share,
+    scaled,
+)
 from snapsim.traces.readers.tokens import BoolArray, Tokens, accept, blocks
 from snapsim.traces.readers.tracer import UNKNOWN, rwbs
 from snapsim.traces.readers.volumes import volume_codes
 from snapsim.traces.source import Source
-from snapsim.types import READ, WRITE
+from snapsim.types import READ, WRITE, Int64Array
 
 _LINE = re.compile(r"\d+ +\d+ +.*\d+ +\d+ +[RW] +\d+ +\d+ +([0-9a-f]{32})+\s*")
 _TIME, _BLOCK, _SECTORS, _RW, _MAJOR, _MINOR, _DIGEST = 0, -6, -5, -4, -3, -2, -1
@@ -35,6 +44,9 @@ class Fiu(Reader):
     title = "FIU (SRCMap, IODedup) with content digests"
     extensions = (".blkparse", ".fiu")
     units = Units(time=1, address=512, length=512)
+    options: ClassVar[Mapping[str, str]] = {
+        "devices": '"ignore" (the default): all addresses are one volume\'s; "volume": each device is one.',
+    }
 
     def sniff(self, head: bytes, name: str) -> bool:
         """Tell whether most of the first lines end with a digest, as FIU's do."""
@@ -86,11 +98,19 @@ def _requests(lines: Tokens, log: ReadLog, options: Options) -> Raw:
         scaled(block[good], options.units.address),
         scaled(sectors[good], options.units.length),
         lines.line[good],
-        volume_codes(
-            log, (major << 32 | minor)[good], lambda device: f"{device >> 32},{device & 0xFFFFFFFF}"
-        ),
+        _volumes((major << 32 | minor)[good], log, options),
         digest=digest[good],
     )
+
+
+def _volumes(device: Int64Array, log: ReadLog, options: Options) -> npt.NDArray[np.int32] | None:
+    devices = choice(options, "devices", "ignore", ("ignore", "volume"))
+    log.set_option("devices", devices)
+    if devices == "volume":
+        return volume_codes(log, device, lambda number: f"{number >> 32},{number & 0xFFFFFFFF}")
+    if len(np.unique(device)) > 1:
+        log.note('several devices share one address space: they are ignored (devices="volume" parts them)')
+    return None
 
 
 def _digests(lines: Tokens) -> tuple[npt.NDArray[np.object_], BoolArray]:
