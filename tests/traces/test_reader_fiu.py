@@ -35,9 +35,17 @@ def test_requests_and_their_digests(read_raw, block):
     assert reading.raw.digest.tolist() == [
         bytes.fromhex(text) for text in (DIGEST, ZERO_ENDED, SECTOR_DIGESTS)
     ]
-    assert reading.log.volumes == ["6,0", "6,16"]
-    assert reading.raw.volume.tolist() == [0, 0, 1]
     assert reading.log.dropped == 0
+
+
+def test_devices_share_the_addresses_unless_they_are_parted(read_raw):
+    together = read_raw(READER, TEXT.encode())
+    assert together.raw.volume is None
+    assert "several devices" in together.log.notes[0]
+    apart = read_raw(READER, TEXT.encode(), devices="volume")
+    assert apart.log.volumes == ["6,0", "6,16"]
+    assert apart.raw.volume.tolist() == [0, 0, 1]
+    assert not apart.log.notes
 
 
 def test_the_archive_that_a_copy_is_glued_to_is_skipped(read_raw):

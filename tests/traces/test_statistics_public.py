@@ -38,7 +38,7 @@ SURVEY = [
     Row("mqsim/tpcc-small.trace", 6_999, "37.4", "22.3", "30.7", "79.8", "216.7", 87),
     Row("fiu/mail_cheetah-110108_first10000.blkparse.gz", 9_997, "11.0", "4.3", "3.5", "35.9", "277.1", 0),
     # the survey takes the two devices of this file for one address space
-    Row("fiu/homes.replay.0", 1_000, "99.8", "3.9", None, None, "0.0", 0),
+    Row("fiu/homes.replay.0", 1_000, "99.8", "3.9", "0.5", "0.5", "0.0", 0),
     Row("blktrace/f2fs.blkparse.txt.gz", 5_727, "17.5", "419.5", "397.5", "908.2", "2.6", 0),
     Row("octf/ycsb_a_rocksdb_xfs_a.csv.gz", 64_420, "99.6", "7977.8", "1703.4", None, None, 0),
 ]
