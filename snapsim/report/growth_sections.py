@@ -30,9 +30,15 @@ def growth_answer(growth: Growth) -> str:
         f"By what existed before the trace, they hold {format_size(low)} to {format_size(high)} "
         "at most after prunes. "
     )
+    beside = " and ".join(
+        f"{format_size(int(frame[f'{name}_bytes'].max()))} of {text}"
+        for name, text in (("metadata", "metadata"), ("memory", "memory images"))
+        if frame[f"{name}_bytes"].any()
+    )
     return (
-        f"The snapshots of this policy need {format_size(peak['snapshot_bytes'])} at the peak, "
-        f"{format_duration(int(instants[at] - instants[0]))} after the start. {bounds if low != high else ''}"
+        f"The snapshots of this policy need {format_size(peak['snapshot_bytes'])} of data at the peak, "
+        f"{format_duration(int(instants[at] - instants[0]))} after the start"
+        f"{f', and up to {beside}' if beside else ''}. {bounds if low != high else ''}"
         f"{growth.coverage.verdict}"
     )
 

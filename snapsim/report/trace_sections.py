@@ -15,8 +15,8 @@ _PAGE = 4096
 def trace_answer(summary: Summary) -> str:
     """Say in a sentence or two what a trace holds."""
     return (
-        f"{summary.requests:,} requests in {format_duration(summary.span_ns)}, {summary.write_share:.1%} of them "
-        f"writes: {format_size(summary.written_bytes)} written to "
+        f"{summary.requests:,} requests in {format_duration(summary.span_ns)}, "
+        f"{summary.write_share:.1%} of them writes: {format_size(summary.written_bytes)} written to "
         f"{format_size(summary.distinct_written_bytes[_PAGE])} of distinct 4 KiB blocks."
     )
 

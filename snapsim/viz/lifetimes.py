@@ -26,7 +26,7 @@ def lifetime_heatmap(lifetimes: LifetimeMatrix) -> Figure:
     Figure
         Birth from left to right, death upwards; beside it what was there before and what is alive after.
     """
-    birth, death, count = lifetimes.cells
+    birth, death, count = lifetimes.cells.birth, lifetimes.cells.epoch, lifetimes.cells.count
     n, size = lifetimes.n_instants, lifetimes.block_size
     coarse = coarsen(birth, death, count * size, n_instants=n)
     scale = instants_scale(lifetimes.instants, known=not getattr(lifetimes.origin, "start_assumed", False))
@@ -88,7 +88,7 @@ def _draw(panels: dict[str, Axes], coarse: CoarseMatrix, edges: FloatArray, scal
     inside.tick_params(labelleft=False)
     inside.set_xlabel(f"Birth: {scale.label[0].lower()}{scale.label[1:]}")
     initial.set_ylabel(f"Death: {scale.label[0].lower()}{scale.label[1:]}")
-    initial.set_xlabel("Before\nthe trace", fontsize=9.5, ha="right", x=1)
+    initial.set_xlabel("Before\nthe trace", fontsize=9.5, ha="right", x=1, labelpad=16)
     alive.set_title("Alive after the last instant, by birth", fontweight="normal", fontsize=9.5, pad=4)
     for axes in (inside, initial, alive):
         for spine in axes.spines.values():

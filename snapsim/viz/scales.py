@@ -143,7 +143,7 @@ class TimeScale:
         """
         axis = axes.yaxis if vertical else axes.xaxis
         if self.calendar:
-            locator = dates.AutoDateLocator(tz="UTC", minticks=min(3, ticks), maxticks=ticks)
+            locator = dates.AutoDateLocator(tz="UTC", minticks=2, maxticks=ticks)
             axis.set_major_locator(locator)
             axis.set_major_formatter(
                 dates.ConciseDateFormatter(locator, tz="UTC", **_DATE_FORMATS, show_offset=False)

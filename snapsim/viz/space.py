@@ -80,7 +80,7 @@ def storage_growth(growth: "Growth", *, live: bool = False) -> Figure:
     coverage = verdict(growth)
     low, high = (int(sizes[name].max()) for name in _BOUNDS)
     bounded = bool((lower != upper).any())
-    if bounded:
+    if low < high:
         existed = (
             f"By what existed before the trace, snapshot data is {format_size(low)} to {format_size(high)}"
         )

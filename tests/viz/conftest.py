@@ -10,7 +10,7 @@ DAYS = 4
 
 
 def make_trace(**changes):
-    """Four days: 64 KiB written at half past every hour round 16 places, 4 KiB read a quarter later on the first day."""
+    """Four days: 64 KiB written every hour, round 16 places; 4 KiB read every hour of the first day."""
     hours = np.arange(24 * DAYS, dtype=np.int64)
     first = hours[:24]
     return ss.Trace.from_arrays(
@@ -22,8 +22,7 @@ def make_trace(**changes):
     )
 
 
-def make_growth(trace, *, mechanism="qcow2-external", **policy):
-    lifetimes = ss.count_lifetimes(trace, every="1h", block_size="64KiB")
+def make_growth(lifetimes, *, mechanism="qcow2-external", **policy):
     asked = ss.Policy(schedule="@hourly", **(policy or {"keep_hourly": 6, "keep_daily": 3}))
     return ss.growth(lifetimes, asked.timeline(lifetimes.instants), mechanism=mechanism)
 
@@ -39,5 +38,17 @@ def lifetimes(trace):
 
 
 @pytest.fixture(scope="session")
-def growth(trace):
-    return make_growth(trace)
+def growth(lifetimes):
+    return make_growth(lifetimes)
+
+
+@pytest.fixture
+def grow():
+    """Give the function that makes other answers."""
+    return make_growth
+
+
+@pytest.fixture
+def record():
+    """Give the function that makes other traces of the same requests."""
+    return make_trace

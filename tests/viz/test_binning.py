@@ -62,7 +62,9 @@ def test_nothing_cannot_be_drawn():
 @st.composite
 def cells(draw):
     n = draw(st.integers(1, 40))
-    table = draw(st.lists(st.tuples(st.integers(-1, n), st.integers(0, n), st.integers(1, 2**53)), max_size=30))
+    table = draw(
+        st.lists(st.tuples(st.integers(-1, n), st.integers(0, n), st.integers(1, 2**53)), max_size=30)
+    )
     kept = [(birth, death, size) for birth, death, size in table if birth <= death]
     birth, death, size = (np.array([row[i] for row in kept], dtype=np.int64) for i in range(3))
     return n, birth.astype(np.int32), death.astype(np.int32), size
@@ -81,7 +83,12 @@ def test_joining_epochs_loses_no_byte(matrix, n_bins):
 
 
 def test_enough_bins_keep_every_epoch_apart():
-    n, birth, death, size = 3, np.array([-1, -1, 0, 1, 1], np.int32), np.array([1, 3, 0, 2, 3], np.int32), np.array([1, 2, 4, 8, 16])
+    n, birth, death, size = (
+        3,
+        np.array([-1, -1, 0, 1, 1], np.int32),
+        np.array([1, 3, 0, 2, 3], np.int32),
+        np.array([1, 2, 4, 8, 16]),
+    )
     coarse = coarsen(birth, death, size, n_instants=n, n_bins=4)
     assert coarse.bytes.tolist() == [[4, 0, 0, 0], [0, 0, 8, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert coarse.initial.tolist() == [0, 1, 0, 0]

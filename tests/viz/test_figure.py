@@ -110,7 +110,8 @@ def test_settings_of_others_neither_change_nor_matter():
 def test_drawing_needs_no_pyplot_and_importing_snapsim_no_matplotlib():
     code = (
         "import sys, snapsim; assert 'matplotlib' not in sys.modules; "
-        "snapsim.viz.change_rate(snapsim.Trace.from_arrays([0, 10**9], ['write'] * 2, [0, 0], [512, 512])).render(); "
+        "trace = snapsim.Trace.from_arrays([0, 10**9], ['write'] * 2, [0, 0], [512, 512]); "
+        "snapsim.viz.change_rate(trace).render(); "
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

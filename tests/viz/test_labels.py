@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ def test_labels_are_apart_in_order_and_inside(wanted):
     placed = spread(wanted, gap=gap)
     order = sorted(range(len(wanted)), key=wanted.__getitem__)
     heights = [placed[index] for index in order]
-    assert all(higher - lower >= gap - 1e-9 for lower, higher in zip(heights, heights[1:], strict=False))
+    assert all(higher - lower >= gap - 1e-9 for lower, higher in pairwise(heights))
     assert min(placed) >= -1e-9
     assert max(placed) <= 1 + 1e-9
 
@@ -50,7 +52,9 @@ def test_the_name_of_the_peak_leans_inwards(x, align):
 
 
 def contrast(color):
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colors.to_rgb(color)]
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colors.to_rgb(color)
+    ]
     return 1.05 / (0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05)
 
 
