@@ -18,7 +18,9 @@ def pieces(rows, size):
 
 @given(ROWS, st.integers(1, 7), st.integers(1, 20), st.integers(0, 3))
 def test_merged_streams_are_sorted_by_time_and_sequence(rows, piece, held, early):
-    table = np.array([(time, number, stream) for number, (time, stream) in enumerate(rows)], np.int64).reshape(-1, 3)
+    table = np.array(
+        [(time, number, stream) for number, (time, stream) in enumerate(rows)], np.int64
+    ).reshape(-1, 3)
     streams = []
     for stream in range(4):
         mine = table[table[:, 2] == stream]

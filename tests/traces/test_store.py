@@ -80,7 +80,11 @@ def test_other_programs_can_read_it(tmp_path):
     assert frame[["time_ns", "op", "offset", "length"]].to_numpy().tolist() == [[0, 1, 4096, 512]]
     rows = [(0, 1, 0, 512, "a", -1, b""), (1, 1, 0, 512, "b", -1, b"")]
     made(rows, volumes=True).save(tmp_path / "two.parquet")
-    assert sorted(path.name for path in (tmp_path / "two.parquet").iterdir()) == ["_metadata", "volume=a", "volume=b"]
+    assert sorted(path.name for path in (tmp_path / "two.parquet").iterdir()) == [
+        "_metadata",
+        "volume=a",
+        "volume=b",
+    ]
     assert pd.read_parquet(tmp_path / "two.parquet")["volume"].tolist() == ["a", "b"]
 
 
@@ -150,7 +154,9 @@ class Interrupted:
         raise self.error
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("x"), OSError(28, "No space left on device")])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), ValueError("x"), OSError(28, "No space left on device")]
+)
 def test_an_interrupted_write_leaves_nothing_new(tmp_path, error):
     trace = made([(0, 1, 0, 512, "", -1, b"")], volumes=False)
     other = made([(0, 0, 0, 512, "", -1, b"")], volumes=False)
@@ -175,7 +181,9 @@ def test_a_terminated_import_leaves_nothing(tmp_path, number):
             time.sleep(60)
         convert_trace("big.csv", "big.parquet", progress=progress)
     """)
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert process.stdout.readline() == b"started\n"
     assert len(os.listdir(tmp_path)) == 2  # it was writing
     process.send_signal(number)

@@ -44,7 +44,9 @@ def test_sorting_is_stable_and_back_steps_are_counted(pairs):
     offsets = [offset for _, offset in pairs]
     trace = Trace.from_arrays(times, [WRITE] * len(pairs), offsets, [1] * len(pairs))
     assert [(row[0], row[2]) for row in rows(trace)] == sorted(pairs, key=lambda pair: pair[0])
-    assert trace.info.out_of_order == sum(after < before for before, after in zip(times, times[1:], strict=False))
+    assert trace.info.out_of_order == sum(
+        after < before for before, after in zip(times, times[1:], strict=False)
+    )
 
 
 def test_the_caller_cannot_change_a_trace_afterwards():
@@ -75,13 +77,22 @@ def test_ops_by_name():
         ({"length": [1, 0, 1]}, "column length, index 1: 0 is zero, which only a FLUSH may have"),
         ({"length": [1, -3, 1]}, "column length, index 1: -3 is negative"),
         ({"offset": [0, 2**63 - 10, 0]}, "column length, index 1: 512 reaches past 2^63 bytes"),
-        ({"offset": np.array([0, 2**63, 0], np.uint64)}, "column offset, index 1: 9223372036854775808 does not fit"),
-        ({"offset": [0, 2**70, 0]}, "column offset, index 1: 1180591620717411303424 does not fit into 63 bits"),
+        (
+            {"offset": np.array([0, 2**63, 0], np.uint64)},
+            "column offset, index 1: 9223372036854775808 does not fit",
+        ),
+        (
+            {"offset": [0, 2**70, 0]},
+            "column offset, index 1: 1180591620717411303424 does not fit into 63 bits",
+        ),
         ({"offset": [0, 0.5, 0]}, "column offset, index 1: 0.5 is not an exact whole number"),
         ({"time_ns": ["a", "b", "c"]}, "column time_ns holds <U1, not whole numbers"),
         ({"time_ns": [[0, 1, 2]]}, "column time_ns has 2 dimensions"),
         ({"time_ns": [0, 1]}, "column op has 3 values but time_ns 2"),
-        ({"capacity": 1024}, "column offset, index 2: 1024 plus length lies beyond the capacity of the volume, 1024 bytes"),
+        (
+            {"capacity": 1024},
+            "column offset, index 2: 1024 plus length lies beyond the capacity of the volume, 1024 bytes",
+        ),
         ({"capacity": {"b": 5}, "volume": "a"}, "capacity names volume 'b', but the trace has 'a'"),
         ({"start": "yesterday-ish"}, "start 'yesterday-ish' is not a point in time"),
         ({"volume": ["a", None, "b"]}, "column volume, index 1"),
@@ -139,7 +150,9 @@ def test_windows_are_half_open_and_begin_where_they_are_cut():
 
 @given(st.lists(st.integers(0, 100), max_size=30), st.lists(st.integers(0, 110), min_size=1, max_size=5))
 def test_windows_side_by_side_are_the_whole(times, cuts):
-    trace = Trace.from_arrays(times, [WRITE] * len(times), range(0, 512 * len(times), 512), [512] * len(times))
+    trace = Trace.from_arrays(
+        times, [WRITE] * len(times), range(0, 512 * len(times), 512), [512] * len(times)
+    )
     edges = [0, *sorted(cuts), 1000]
     found = [
         (row[0] + first, *row[1:])
@@ -160,7 +173,11 @@ def test_volumes_are_selected_by_name():
     trace = small(volume=["a", "b", "a"], capacity={"a": "1MiB"}, start=START)
     assert trace.volumes == ("a", "b")
     only = trace.select(volume="a")
-    assert (only.volumes, only.capacity, rows(only)) == (("a",), 1 << 20, [(0, 1, 0, 512), (10, 1, 1024, 512)])
+    assert (only.volumes, only.capacity, rows(only)) == (
+        ("a",),
+        1 << 20,
+        [(0, 1, 0, 512), (10, 1, 1024, 512)],
+    )
     turned = trace.select(volume=["b", "a"])
     assert (turned.volumes, turned.info.capacities) == (("b", "a"), (None, 1 << 20))
     assert turned.fingerprint == trace.fingerprint
@@ -208,7 +225,9 @@ def test_it_shows_what_a_person_wants_to_see():
     for fact in ("3", "7d from 2026-03-01 12:00:00 UTC", "10 GiB", "db<1>"):
         assert fact in text
     assert "db&lt;1&gt;" in trace._repr_html_()
-    assert "... (9 in all)" in repr(Trace.from_arrays(range(9), [1] * 9, [0] * 9, [1] * 9, volume=list("abcdefghi")))
+    assert "... (9 in all)" in repr(
+        Trace.from_arrays(range(9), [1] * 9, [0] * 9, [1] * 9, volume=list("abcdefghi"))
+    )
 
 
 def test_it_travels_to_other_processes():

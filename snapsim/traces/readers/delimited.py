@@ -282,10 +282,10 @@ def _wrong(text: str, layout: Layout) -> tuple[str, str] | None:
     if len(parts) > _most_fields(layout):
         return "line", f"has {len(parts)} fields where at most {layout.width} are expected"
     for field in layout.fields:
-        if field.position >= len(parts):
-            if not field.optional:
-                return field.name, f"is missing: the line has only {len(parts)} fields"
-        elif field.kind is Kind.INTEGER and not field.optional:
+        if field.position >= len(parts) and not field.optional:
+            return field.name, f"is missing: the line has only {len(parts)} field{'s' * (len(parts) != 1)}"
+    for field in layout.fields:
+        if field.kind is Kind.INTEGER and not field.optional:
             part = parts[field.position].strip()
             if re.fullmatch(r"[+-]?[0-9]+", part) is None:
                 return field.name, _not_a(part, field.kind)

@@ -37,7 +37,7 @@ class SystorReader(DelimitedReader):
                 Field("Response", 1, Kind.DECIMAL, unit=SECOND, optional=True),
                 Field("IOType", 2, Kind.OP),
                 Field("LUN", 3, Kind.NAME),
-                Field("Offset", 4, Kind.DECIMAL),
+                Field("Offset", 4, Kind.INTEGER),
                 Field(
                     "Size", 5, Kind.DECIMAL
                 ),  # blank where there is no IOType: a column of integers would fail
