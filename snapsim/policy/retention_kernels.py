@@ -123,7 +123,7 @@ def empty_queues(rules, catalog):
 
 
 @kernel(allocates=False)
-def admit(new, rules, catalog, queues, step, lost):
+def admit(new, rules, catalog, queues, lost):
     """Let every rule take note of the next snapshot.
 
     Parameters
@@ -132,8 +132,6 @@ def admit(new, rules, catalog, queues, step, lost):
         The snapshot; those before it have been admitted.
     rules, catalog, queues
         As described above; `queues` is modified in place.
-    step : int64 array, shape (n_snapshots,)
-        Snapshots with a step below n_snapshots are gone: a window that moves back does not revive them.
     lost : int64 array, shape (n_rules * (n_snapshots + 2),)
         Filled with the snapshots that some rule let go; one may appear several times.
 
@@ -146,7 +144,6 @@ def admit(new, rules, catalog, queues, step, lost):
     time_ns, table, window_start = catalog.time_ns, catalog.table, catalog.window_start
     entry, where, mask = queues.entry, queues.where, queues.mask
     column = catalog.column[new]
-    alive = time_ns.shape[0]
     n_lost = 0
     for rule in range(row.shape[0]):
         bit = np.int64(1) << rule
@@ -165,8 +162,6 @@ def admit(new, rules, catalog, queues, step, lost):
                     moved = entry[rule, place + 1]
                     entry[rule, place] = moved
                     where[rule, table[row[rule], catalog.column[moved]]] = place
-                if position < queues.edge[rule]:
-                    queues.edge[rule] -= 1
             end -= 1
         entry[rule, end] = new
         where[rule, key] = end
@@ -191,8 +186,7 @@ def admit(new, rules, catalog, queues, step, lost):
             while edge > first and time_ns[entry[rule, edge - 1]] > start:
                 edge -= 1
                 old = entry[rule, edge]
-                if step[old] == alive:
-                    mask[old] |= bit
+                mask[old] |= bit  # of no effect if it is gone
             queues.edge[rule] = edge
         queues.first[rule] = first
         queues.end[rule] = end
@@ -242,7 +236,7 @@ def settle(rules, catalog):
     rank = np.zeros((n_rules, n_snapshots), dtype=np.int32)
     rival = np.zeros((n_rules, n_snapshots), dtype=np.int32)
     for new in range(n_snapshots):
-        admit(new, rules, catalog, queues, step, lost)
+        admit(new, rules, catalog, queues, lost)
     for snapshot in range(n_snapshots):
         explain(snapshot, rules, catalog, queues, rank, rival)
         if queues.mask[snapshot] == 0:
@@ -275,7 +269,7 @@ def replay(rules, catalog):
     rank = np.zeros((n_rules, n_snapshots), dtype=np.int32)
     rival = np.zeros((n_rules, n_snapshots), dtype=np.int32)
     for new in range(n_snapshots):
-        n_lost = admit(new, rules, catalog, queues, step, lost)
+        n_lost = admit(new, rules, catalog, queues, lost)
         for index in range(n_lost):
             old = lost[index]
             if mask[old] == 0 and step[old] == n_snapshots:

@@ -79,6 +79,28 @@ def test_every_decision_of_a_year_has_reasons_and_agrees():
                 assert told[created] == "; ".join(decision.reasons)
 
 
+def test_calendar_window_that_moves_back_takes_snapshots_in_again():
+    """One month before 31 March is 3 March, one month before 1 April is 1 March.
+
+    On 31 March only `keep_last` holds the snapshot of 2 March; on 1 April only the window does.
+    """
+    noons = START + 366 * DAY + np.arange(59, 120) * DAY + 12 * HOUR  # from 1 March 2025
+    policy = Policy(schedule="0 12 * * *", keep_last=30, keep_within="1mo")
+    timeline = policy.timeline(noons)
+    reasons = {
+        (decision.snapshot.name[:10], instant): decision.reasons
+        for instant in (30, 31, 32)
+        for decision in timeline.decisions(instant)
+    }
+    assert reasons["2025-03-02", 30] == ("last 30 of 30",)
+    assert reasons["2025-03-02", 31] == ("within 1mo",)
+    assert reasons["2025-03-02", 32] == (
+        "last: 30 of 30 newer snapshots kept",
+        "within 1mo: 31d before the newest",
+    )
+    assert timeline.deleted[:3].tolist() == [30, 32, 33]
+
+
 # ---------------------------------------- ticks and instants
 
 

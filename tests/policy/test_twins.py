@@ -13,50 +13,61 @@ from snapsim.policy.timeline import Taken, _loop
 from snapsim.types import Snapshot
 from snapsim.units import DAY, HOUR, MINUTE
 
-# clocks were changed: at an hour, by half an hour, one minute after midnight, at midnight, by a day
-NIGHTS = {
-    "UTC": ["2024-02-29T00:00Z", "2020-12-31T00:00Z"],
-    "Europe/Berlin": ["2024-03-31T01:00Z", "2024-10-27T01:00Z"],
-    "America/New_York": ["2021-11-07T06:00Z"],
-    "Australia/Lord_Howe": ["2024-04-06T15:00Z", "2024-10-05T15:30Z"],
-    "America/St_Johns": ["2000-10-29T02:31Z", "2000-04-02T03:31Z"],
-    "America/Sao_Paulo": ["2018-02-18T02:00Z", "2018-11-04T03:00Z"],
-    "Pacific/Apia": ["2011-12-30T10:00Z"],
-}
-STEPS = (MINUTE, 29 * MINUTE, HOUR, 7 * HOUR, DAY, 5 * DAY, 31 * DAY)
+# where the clock goes an hour, half an hour or a day forward or back, at midnight or one minute after it;
+# months, years and ISO years end
+NIGHTS = [
+    ("UTC", "2023-03-31T12:00Z"),
+    ("UTC", "2024-05-31T12:00Z"),
+    ("UTC", "2020-12-31T00:00Z"),
+    ("Europe/Berlin", "2024-03-31T01:00Z"),
+    ("Europe/Berlin", "2024-10-27T01:00Z"),
+    ("Australia/Lord_Howe", "2024-04-06T15:00Z"),
+    ("Australia/Lord_Howe", "2024-10-05T15:30Z"),
+    ("America/St_Johns", "2000-10-29T02:31Z"),
+    ("America/St_Johns", "2000-10-29T02:31Z"),
+    ("America/Sao_Paulo", "2018-11-04T03:00Z"),
+    ("Pacific/Apia", "2011-12-30T10:00Z"),
+]
+STEPS = (MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 6 * HOUR, DAY, DAY, 7 * DAY)
 
 
 def nanoseconds(text):
     return round(datetime.fromisoformat(text).timestamp()) * 10**9
 
 
-zones = st.sampled_from(sorted(NIGHTS))
-counts = st.one_of(st.just(0), st.integers(1, 5), st.just("unlimited"))
-windows = st.sampled_from([None, None, "90min", "1d", "10d", "1mo", "1mo2h", "1y", "2mo36h"])
-kept = st.tuples(st.fixed_dictionaries(dict.fromkeys(KEEP_BUCKETS, counts)), windows).filter(
-    lambda rules: any(rules[0].values()) or rules[1]
-)
+counts = st.integers(1, 4) | st.just("unlimited")
+windows = st.sampled_from([None, None, None, "90min", "1d", "10d", "1mo", "1mo", "1mo1d", "1y"])
 
 
 @st.composite
-def moments(draw, zone, *, least=0, most=40, unique=False):
-    """Times near a change of the clock, on a few scales at once, with ties unless `unique`."""
-    night = nanoseconds(draw(st.sampled_from(NIGHTS[zone])))
-    step = st.tuples(st.integers(-12, 12), st.sampled_from(STEPS)).map(lambda pair: pair[0] * pair[1])
-    offsets = draw(st.lists(step, min_size=least, max_size=most, unique=unique))
-    return [night + offset for offset in offsets]
+def rules(draw):
+    """A few rules: with many, nothing is ever let go."""
+    keys = draw(st.lists(st.sampled_from(sorted(KEEP_BUCKETS)), max_size=3, unique=True))
+    within = draw(windows)
+    if not keys and within is None:
+        keys = ["keep_daily"]
+    return {**{key: draw(counts) for key in keys}, "keep_within": within}
+
+
+@st.composite
+def moments(draw):
+    """A zone, and times on a grid around one of its nights: they meet the edges of buckets and windows."""
+    zone, night = draw(st.sampled_from(NIGHTS))
+    step = draw(st.sampled_from(STEPS))
+    present = draw(st.integers(1, 2**41 - 1) | st.just(2**41 - 1))
+    return zone, [nanoseconds(night) + (place - 20) * step for place in range(41) if present >> place & 1]
 
 
 @st.composite
 def prunes(draw):
-    zone = draw(zones)
-    times = draw(moments(zone))
-    rules, within = draw(kept)
-    now = draw(moments(zone, least=1, most=1))[0]
-    snapshots = [Snapshot(time_ns, id=f"{number % 7}") for number, time_ns in enumerate(times)]
-    # same time and same id is the same snapshot
-    snapshots = list({(one.time_ns, one.id): one for one in snapshots}.values())
-    return Policy(schedule="1h", timezone=zone, keep_within=within, **rules), snapshots, now
+    zone, times = draw(moments())
+    now = draw(st.sampled_from(times)) + draw(st.sampled_from([-1, 0, DAY]))
+    twins = draw(st.lists(st.sampled_from(times), max_size=5, unique=True))
+    snapshots = [Snapshot(time_ns, id="a") for time_ns in times] + [
+        Snapshot(time_ns, id="b") for time_ns in twins
+    ]
+    snapshots = draw(st.permutations(snapshots)) if draw(st.booleans()) else snapshots
+    return Policy(schedule="1h", timezone=zone, **draw(rules())), snapshots, now
 
 
 @given(prunes())
@@ -84,13 +95,13 @@ def test_one_prune(case):
 
 @st.composite
 def loops(draw):
-    zone = draw(zones)
-    instants = sorted(draw(moments(zone, least=1, most=60, unique=True)))
-    rules, within = draw(kept)
-    due = np.flatnonzero(
-        draw(st.lists(st.booleans() | st.just(True), min_size=len(instants), max_size=len(instants)))
+    zone, instants = draw(moments())
+    due = draw(st.just(range(len(instants))) | st.sets(st.integers(0, len(instants) - 1)).map(sorted))
+    return (
+        Policy(schedule="1h", timezone=zone, **draw(rules())),
+        np.array(instants),
+        np.array(due, dtype=np.int64),
     )
-    return Policy(schedule="1h", timezone=zone, keep_within=within, **rules), np.array(instants), due
 
 
 @given(loops())
