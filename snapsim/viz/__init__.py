@@ -2,6 +2,7 @@
 
 from snapsim.viz.addresses import address_over_time, write_share
 from snapsim.viz.changes import change_rate, change_rate_by_interval, working_set
+from snapsim.viz.comparison import growth_comparison, peak_comparison
 from snapsim.viz.figure import Figure
 from snapsim.viz.lifetimes import lifetime_heatmap
 from snapsim.viz.overview import trace_overview
@@ -12,7 +13,9 @@ __all__ = [
     "address_over_time",
     "change_rate",
     "change_rate_by_interval",
+    "growth_comparison",
     "lifetime_heatmap",
+    "peak_comparison",
     "snapshot_sizes",
     "storage_growth",
     "trace_overview",

@@ -1,5 +1,6 @@
 """What snapshots take: over time, and each of them at the end."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -129,7 +130,7 @@ def snapshot_sizes(growth: "Growth") -> Figure:
         fig = new_figure(figsize=(8.0, 3.8))
         axes = fig.subplots()
         _draw_sizes(axes, {"written_bytes": written, "exclusive_bytes": exclusive})
-        shown = range(len(ages) - 1, -1, -max(len(ages) // _MAX_AGES, 1))
+        shown = range(len(ages) - 1, -1, -math.ceil(len(ages) / _MAX_AGES))
         axes.xaxis.set_major_locator(FixedLocator(list(shown)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda rank, _: ages[round(rank)]))
         axes.set_xlabel("Age of the snapshot")

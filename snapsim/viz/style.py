@@ -104,7 +104,7 @@ def ink(color: str) -> str:
     Examples
     --------
     >>> ink("#0072B2"), ink("#E69F00")
-    ('#0072b2', '#976800')
+    ('#0072b2', '#9b6b00')
     """
     rgb = colors.to_rgb(color)
     while 1.05 / (_luminance(rgb) + 0.05) < _CONTRAST:

@@ -114,7 +114,7 @@ def test_every_table_has_a_caption_and_scopes(page):
 
 
 def test_the_answer_comes_first_with_its_verdict(page, growth):
-    # a day overwrites all 8 places, an hour one: 8 + 4 blocks before the prune, with one hourly snapshot too many
+    # a day overwrites all 8 places, an hour one: 8 + 4 blocks before the prune
     answer = page.text("p")[0]
     assert answer.startswith(
         "The snapshots of this policy need 768 KiB of data at the peak, 1.42d after the start"
