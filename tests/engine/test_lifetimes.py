@@ -211,6 +211,7 @@ def test_discard_of_a_huge_volume_needs_no_leaves():
     assert matrix.live_bytes(3) == 4096
 
 
+@pytest.mark.compiled
 def test_epochs_beyond_16_bits_use_a_wider_table():
     instants = np.arange(70_000, dtype=np.int64)
     rows = [(0, WRITE, 0, 4096 * 16), (69_990, WRITE, 4096, 4096 * 11), (69_999, WRITE, 0, 4096)]
