@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 
@@ -48,7 +49,7 @@ _MARKERS = 8
 
 
 def growth_comparison(growths: "Mapping[str, Growth]") -> Figure:
-    """Draw the snapshot data of several answers over time.
+    """Draw the space that the snapshot data of several answers has to find, over time.
 
     Parameters
     ----------
@@ -58,7 +59,8 @@ def growth_comparison(growths: "Mapping[str, Growth]") -> Figure:
     Returns
     -------
     Figure
-        One line each: snapshot data after prunes; a mark at its transient peak.
+        One line each: the most snapshot data since the instant before, so that prunes and merges count; a
+        mark at its peak.
 
     Raises
     ------
@@ -87,8 +89,8 @@ def growth_comparison(growths: "Mapping[str, Growth]") -> Figure:
     return Figure(
         fig,
         caption=(
-            "Snapshot data compared: lines after prunes, marks at the transient peaks, before prunes and "
-            f"during merges: {facts}. {coverage}"
+            "Snapshot data compared: the most that is held at any moment since the instant before, with "
+            f"snapshots about to be pruned and merges under way. Peaks, marked: {facts}. {coverage}"
         ),
         alt=f"{len(growths)} lines of snapshot data over {span}; peaks: {facts}. {coverage}",
         text=f"Figure growth comparison: {len(growths)} series, 0-{span}, peaks: {facts}. {coverage}",
@@ -143,14 +145,15 @@ def _draw_bars(axes: Axes, parts: dict[str, list[int]]) -> None:
     unit = ByteScale.fitting(int(totals.max()))
     axes.set(xlim=(0, 1.3 * max(float(unit.values(totals).max()), 1e-9)), ylim=(len(rows) - 0.4, -0.6))
     left = np.zeros(len(rows))
-    keys = []
+    keys: list[tuple[Artist, str]] = []
     for name, sizes in parts.items():
         color, _, _, hatch = SERIES[name]
         bars = axes.barh(
-            rows, unit.values(sizes), left=left, height=0.6, label=QUANTITIES[name].label,
+            rows, unit.values(sizes), left=left, height=0.6,
             facecolor=to_rgba(color, 0.35), edgecolor=color, hatch=hatch, linewidth=0.8,
         )  # fmt: skip
-        keys.append((bars, color))
+        bars.patches[0].set_label(QUANTITIES[name].label)
+        keys.append((bars.patches[0], color))
         left += unit.values(sizes)
     for row in rows.tolist():
         text = _sum({name: sizes[row] for name, sizes in parts.items()})
@@ -175,18 +178,16 @@ def _sum(sizes: dict[str, int], *, named: bool = False) -> str:
 
 
 def _draw(axes: Axes, frame: pd.DataFrame, look: Series, scale: TimeScale, unit: ByteScale) -> EndLabel:
-    x = scale.values(nanoseconds(frame["time"]))
-    data, peaks = (unit.values(frame[name].to_numpy(np.int64)) for name in ("snapshot_bytes", "peak_bytes"))
-    at = int(np.argmax(peaks))
+    x, held = scale.values(nanoseconds(frame["time"])), unit.values(frame["peak_bytes"].to_numpy(np.int64))
+    at, every = int(np.argmax(held)), max(len(x) // _MARKERS, 1)
     axes.plot(
-        x, data, color=look.color, linestyle=look.dash, marker=look.marker, linewidth=1.4,
-        markevery=max(len(x) // _MARKERS, 1),
-    )  # fmt: skip
+        x, held, color=look.color, linestyle=look.dash, marker=look.marker, linewidth=1.4, markevery=every
+    )
     axes.plot(
-        [x[at]], [peaks[at]], color=look.color, marker=look.marker, markersize=9, fillstyle="none",
+        [x[at]], [held[at]], color=look.color, marker=look.marker, markersize=10, fillstyle="none",
         markeredgewidth=1.6, linestyle="none", clip_on=False,
     )  # fmt: skip
-    return EndLabel(float(data[-1]), "", look.color)
+    return EndLabel(float(held[-1]), "", look.color)
 
 
 def _at_peak(growth: "Growth") -> dict[str, int]:
