@@ -191,7 +191,7 @@ class LifetimeMatrix:
             f"<LifetimeMatrix: {self.n_instants:,} instants, {self.n_blocks:,} blocks of "
             f"{format_size(self.block_size)}, "
             f"{born:,} versions, {len(self.cells.count):,} cells, initial "
-            f"{_initial_text(self.counting.initial)}> {_initial_text(self.counting.initial)}>"
+            f"{_initial_text(self.counting.initial)}>"
         )
 
     def recount(self, **changes: object) -> "LifetimeMatrix":

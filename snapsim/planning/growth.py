@@ -223,12 +223,13 @@ def growth(
     Examples
     --------
     >>> import snapsim as ss
-    >>> writes = ss.Trace.from_arrays([10, 30, 50], ["write"] * 3, [0] * 3, [4096] * 3, capacity="1MiB",
-    start=0)
+    >>> writes = ss.Trace.from_arrays(
+    ...     [10, 30, 50], ["write"] * 3, [0] * 3, [4096] * 3, capacity="1MiB", start=0
+    ... )
     >>> lifetimes = ss.count_lifetimes(writes, every=20, block_size="4KiB")
     >>> timeline = ss.Policy(schedule="20ns", keep_last=2).timeline(lifetimes.instants)
     >>> ss.growth(lifetimes, timeline, mechanism="wafl").frame["snapshot_bytes"].tolist()
-    [0, 4096, 8192, 8192]
+    [0, 4096, 4096, 4096]
     """
     found = find_mechanism(mechanism)
     if isinstance(lifetimes, LifetimeMatrix):

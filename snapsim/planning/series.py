@@ -306,6 +306,6 @@ def _pool_findings(place: _Place, allocated: Int64Array, tables: Int64Array) -> 
     elif limits.advised and most > limits.advised:
         findings.append(
             f"{most} snapshots exist at once; for {place.mechanism.title} at most {limits.advised} are "
-            f"advised. advised."
+            f"advised."
         )
     return tuple(findings)

@@ -28,6 +28,10 @@ class Finding(NamedTuple):
     level: Literal["ok", "note", "warning"]
     text: str
 
+    def __str__(self) -> str:
+        """Show the level and the text, for a line of a report."""
+        return f"{self.level:<7}  {self.text}"
+
 
 def sanity(trace: Trace | Summary) -> list[Finding]:
     """Say what a trace looks like and what is implausible about it.
