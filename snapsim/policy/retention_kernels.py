@@ -1,12 +1,12 @@
 """The rule engine: which snapshots the rules keep, over integer keys.
 
 Every rule keeps the newest snapshot of each of its newest `count` buckets (rules are OR-ed: the mode that
-restic uses). Snapshots are admitted one after the other, oldest first.  Each rule holds its representatives
+restic uses).  Snapshots are admitted one after the other, oldest first.  Each rule holds its representatives
 in a queue: a newer snapshot of the same bucket takes the place of the older one, a new bucket may push the
-oldest out.  A representative that a rule let go is never taken back by it, because what comes later only
-makes more buckets newer; so deleting what no rule holds does not change what the queues will hold.  That is
-why one prune over a whole catalog (`settle`) and a prune after each snapshot (`replay`) run the same code and
-agree.
+oldest out.  What a count let go never comes back, because later snapshots only make more buckets newer; so
+deleting what no rule holds does not change what the queues will hold.  That is why one prune of a whole
+catalog (`settle`) and a prune after each snapshot (`replay`) run the same code.  (A calendar window can move
+back by a few days; then `replay` knows what is gone, and `settle` only what it is shown.)
 """
 
 from typing import NamedTuple

@@ -54,7 +54,7 @@ def test_by_hand():
 )
 def test_presets_against_the_naive_loop(name, zone, start, step):
     policy = Policy.from_toml(preset(name).to_toml().replace("schedule", f'timezone = "{zone}"\nschedule'))
-    instants = START + start * MINUTE + np.arange(300) * step
+    instants = START + start * MINUTE + np.arange(100) * step
     timeline = policy.timeline(instants)
     # a tick is taken at the first instant that is not before it
     due = {
