@@ -70,9 +70,8 @@ class Policy:
         "15min" (aligned to the Unix epoch), "@hourly", "@daily", "@midnight", "@weekly" (Sunday), "@monthly",
         "@quarterly", "@yearly", "@annually", a cron line of five fields (or six, seconds first), or several
         of these.
-    keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_quarterly, keep_yearly : int or
-    "unlimited"
-        How many snapshots, non-empty hours, days, ... are kept; 0 switches the rule off.
+    keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_quarterly, keep_yearly : int or str
+        How many snapshots, non-empty hours, days, ... are kept: a number, 0 for none, or "unlimited".
     keep_within : int or str, optional
         Duration, or calendar length ("48h", "7d", "1mo", "1y"); a day is 24 hours.  [ns]
     timezone : str
@@ -88,8 +87,7 @@ class Policy:
     ----------
     schedule : Schedule
         The parsed schedule.
-    keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_quarterly, keep_yearly : int or
-    "unlimited"
+    keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_quarterly, keep_yearly : int or str
         As given.
     keep_within : str or None
         As given.

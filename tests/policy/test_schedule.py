@@ -236,6 +236,7 @@ def test_period_is_the_mean_distance_of_ticks(texts, period):
         ("sometimes", "schedule 'sometimes' is no interval"),
         ("61 * * * *", "schedule '61 .*' is no cron line: bad minute"),
         ("0 0 30 2 *", "schedule '0 0 30 2 .*' is no cron line: bad day-of-month"),
+        ("0 0 LW * */7", "schedule .* never comes true"),  # the last weekday of a month is no Sunday
         ("0 0 * * 8", "schedule .* is no cron line: bad day-of-week"),
         ([], "schedule is empty"),
         ("", "schedule '' is no interval"),

@@ -60,6 +60,21 @@ def test_no_change_of_the_clock_is_missed(zone):
     assert np.array_equal(local - moments * SECOND, np.array(offsets, dtype=np.int64) * SECOND)
 
 
+@pytest.mark.parametrize(
+    ("zone", "skipped", "after"),
+    [
+        ("Europe/Berlin", "2024-03-31T02:30", "2024-03-31T01:00Z"),
+        ("America/Sao_Paulo", "2018-11-04T00:00", "2018-11-04T03:00Z"),
+        ("Pacific/Apia", "2011-12-30T12:00", "2011-12-30T10:00Z"),
+    ],
+)
+def test_a_skipped_time_is_the_moment_after_the_jump(zone, skipped, after):
+    shown, wanted = datetime.fromisoformat(skipped), datetime.fromisoformat(after)
+    local = np.array([round(shown.replace(tzinfo=UTC).timestamp()) * SECOND])
+    assert zones.from_local(zone, local).tolist() == [round(wanted.timestamp()) * SECOND]
+    assert _first_showing(shown, zone) == wanted
+
+
 def test_clock_that_is_put_forward_and_back():
     berlin = "Europe/Berlin"
     spring = round(datetime(2024, 3, 31, tzinfo=UTC).timestamp()) * SECOND  # as a wall clock shows it
