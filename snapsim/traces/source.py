@@ -90,22 +90,17 @@ class Source:
             The file is cut off, corrupt, or has a line of more than 64 MiB.
         """
         first = 1
-        rest = b""
         with self.binary() as stream:
-            while block := stream.read(size):
-                text = rest + block
-                if first == 1 and not rest:
+            while text := stream.read(size):
+                if first == 1:
                     text = text.removeprefix(_BOM)
-                end = text.rfind(b"\n") + 1
-                if not end and len(text) > _LONGEST_LINE:
-                    msg = f"{self.name}, line {first}: longer than 64 MiB, so this is not a text file"
-                    raise TraceError(msg)
-                rest = text[end:]
-                if end:
-                    yield first, text[:end]
-                    first += count_lines(memoryview(text)[:end])
-        if rest:
-            yield first, rest
+                if not text.endswith(b"\n"):
+                    text += stream.read_line(_LONGEST_LINE)
+                    if len(text) > _LONGEST_LINE and b"\n" not in text[-_LONGEST_LINE:]:
+                        msg = f"{self.name}, line {first}: longer than 64 MiB, so this is not a text file"
+                        raise TraceError(msg)
+                yield first, text
+                first += count_lines(text)
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """Yield (1-based line number, line without its end); bytes that are not UTF-8 are replaced."""
@@ -133,14 +128,24 @@ class Stream:
     def read(self, size: int) -> bytes:
         """Return the next `size` bytes, or fewer at the end."""
         parts = []
-        try:
+        with self._explained():
             while size > 0 and (part := self._stream.read(size)):
                 parts.append(part)
                 size -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read_line(self, limit: int) -> bytes:
+        """Return what is left of a line with its end, or its next `limit` bytes."""
+        with self._explained():
+            return self._stream.readline(limit)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
         except DECOMPRESSION_ERRORS as error:
             if not self._compressed:
                 msg = f"{self._source.path} cannot be read: {error}"
                 raise TraceError(msg) from error
             raise decompression_error(self._source.name, error) from error
         self._source.done = self._file.tell()
-        return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -221,9 +221,9 @@ class Trace:
             Optional columns to read as well: "latency_ns", "digest".  A batch has None for those that it
             lacks.
 
-        Yields
-        ------
-        Batch
+        Returns
+        -------
+        iterator of Batch
             Read-only columns.
 
         Raises
@@ -255,6 +255,11 @@ class Trace:
         -------
         Trace
             Its time 0 is `start`; it has the same volumes.
+
+        Raises
+        ------
+        UsageError
+            It would stop before it starts, or a text is neither a duration nor a point in time.
         """
         first, last = self._since_start(start, "start"), self._since_start(stop, "stop")
         if first is not None and last is not None and last < first:
@@ -341,7 +346,18 @@ class Trace:
         return pd.DataFrame(frame)
 
     def save(self, path: str | os.PathLike[str]) -> "Path":
-        """Store the trace as Parquet, atomically (see `snapsim.traces.store.write`); return where."""
+        """Store the trace as Parquet, atomically; see `snapsim.traces.store.write`.
+
+        Parameters
+        ----------
+        path : path
+            A file, or for several volumes a folder; usually NAME.parquet.
+
+        Returns
+        -------
+        Path
+            Where it is.
+        """
         from snapsim.traces import store
 
         return store.write(self, path)

@@ -12,20 +12,24 @@ from snapsim.traces.readers import delimited
 from snapsim.types import DISCARD, FLUSH, READ, WRITE, WRITE_ZEROES
 from snapsim.units import SECOND
 
-# text, absolute start [ns] or None, volumes, requests as (time, op, offset, length, volume code or latency ...)
+# text, absolute start [ns] or None, volumes, requests as (time, op, offset, length, volume code)
 SAMPLES = {
     "msr": (
-        "128166372003061629,usr,0,Read,7014609920,24576,41286\n"
-        "128166372016382155,usr,1,Write,8192,4096,1200\n",
+        (
+            "128166372003061629,usr,0,Read,7014609920,24576,41286\n"
+            "128166372016382155,usr,1,Write,8192,4096,1200\n"
+        ),
         1_172_163_600_306_162_900,
         ("usr_0", "usr_1"),
         [(0, READ, 7_014_609_920, 24_576, 0), (1_332_052_600, WRITE, 8_192, 4_096, 1)],
     ),
     "systor": (
-        "Timestamp,Response,IOType,LUN,Offset,Size\n"
-        "1456095145.133076001,0.000806000,R,0,899056122368,131072\n"
-        "1456095145.133080000,,,3,4096,\n"
-        "1456095146.000000000,,W,3,4096,512\n",
+        (
+            "Timestamp,Response,IOType,LUN,Offset,Size\n"
+            "1456095145.133076001,0.000806000,R,0,899056122368,131072\n"
+            "1456095145.133080000,,,3,4096,\n"
+            "1456095146.000000000,,W,3,4096,512\n"
+        ),
         1_456_095_145_133_076_001,
         ("0", "3"),
         [(0, READ, 899_056_122_368, 131_072, 0), (866_923_999, WRITE, 4_096, 512, 1)],
@@ -47,9 +51,11 @@ SAMPLES = {
         ],
     ),
     "spc": (
-        "0,20941264,8192,W,0.551706,Alpha/NT\n"
-        "1, 3436288, 15872, w, 1.250720, 0x123, 5.99, test\n"
-        "8,21888,32768,r,2077.065185\n",
+        (
+            "0,20941264,8192,W,0.551706,Alpha/NT\n"
+            "1, 3436288, 15872, w, 1.250720, 0x123, 5.99, test\n"
+            "8,21888,32768,r,2077.065185\n"
+        ),
         None,
         ("0", "1", "8"),
         [
@@ -59,8 +65,10 @@ SAMPLES = {
         ],
     ),
     "cloudphysics-csv": (
-        "version,time,op,size,lbn\n"
-        "1,5633898,2a,512,42932745\n1,5633899,28,4096,8\n1,5633899,12,36,0\n1,5633900,42,1024,16\n1,5633901,35,0,0\n",
+        (
+            "version,time,op,size,lbn\n"
+            "1,5633898,2a,512,42932745\n1,5633899,28,4096,8\n1,5633899,12,36,0\n1,5633900,42,1024,16\n1,5633901,35,0,0\n"
+        ),
         None,
         ("",),
         [
@@ -71,8 +79,10 @@ SAMPLES = {
         ],
     ),
     "octf": (
-        "ts_ns,op,lba512,len512,flush,fua,device,ioclass,metadata,writehint\n"
-        "0,W,1652296,256,0,0,271581186,19,0,0\n35081,D,8,64,0,0,271581186,19,0,0\n40000,W,0,0,1,0,271581186,0,0,0\n",
+        (
+            "ts_ns,op,lba512,len512,flush,fua,device,ioclass,metadata,writehint\n"
+            "0,W,1652296,256,0,0,271581186,19,0,0\n35081,D,8,64,0,0,271581186,19,0,0\n40000,W,0,0,1,0,271581186,0,0,0\n"
+        ),
         None,
         ("271581186",),
         [(0, WRITE, 1_652_296 * 512, 256 * 512), (35_081, DISCARD, 4_096, 32_768), (40_000, FLUSH, 0, 0)],
@@ -200,7 +210,7 @@ def test_alibaba_capacities_lie_beside_the_trace(tmp_path):
     ]
     written(tmp_path, "device_id,capacity\n0,huge\n", "device_size.csv")
     with pytest.raises(
-        TraceError, match="device_size.csv, line 2: '0,huge' is not a device and its capacity"
+        TraceError, match=r"device_size.csv, line 2: '0,huge' is not a device and its capacity"
     ):
         read_trace(path)
 
@@ -314,7 +324,7 @@ def test_columns_of_any_table_can_be_named(tmp_path):
     assert (rows(trace), trace.volumes, trace.info.start_ns) == (expected, ("vm1", "vm2"), None)
     by_mapping = {
         **options,
-        "columns": dict(time="when", op="kind", offset="begin", length="many", volume="who"),
+        "columns": {"time": "when", "op": "kind", "offset": "begin", "length": "many", "volume": "who"},
     }
     assert rows(read_trace(path, **by_mapping, clock="unix")) == expected
     assert read_trace(path, **options, clock="unix").info.start_ns == 1_000_000

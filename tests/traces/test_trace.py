@@ -2,6 +2,7 @@
 
 import pickle
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -44,9 +45,7 @@ def test_sorting_is_stable_and_back_steps_are_counted(pairs):
     offsets = [offset for _, offset in pairs]
     trace = Trace.from_arrays(times, [WRITE] * len(pairs), offsets, [1] * len(pairs))
     assert [(row[0], row[2]) for row in rows(trace)] == sorted(pairs, key=lambda pair: pair[0])
-    assert trace.info.out_of_order == sum(
-        after < before for before, after in zip(times, times[1:], strict=False)
-    )
+    assert trace.info.out_of_order == sum(after < before for before, after in pairwise(times))
 
 
 def test_the_caller_cannot_change_a_trace_afterwards():
@@ -156,7 +155,7 @@ def test_windows_side_by_side_are_the_whole(times, cuts):
     edges = [0, *sorted(cuts), 1000]
     found = [
         (row[0] + first, *row[1:])
-        for first, last in zip(edges, edges[1:], strict=False)
+        for first, last in pairwise(edges)
         for row in rows(trace.window(first, last))
     ]
     assert found == rows(trace)
@@ -182,7 +181,7 @@ def test_volumes_are_selected_by_name():
     assert (turned.volumes, turned.info.capacities) == (("b", "a"), (None, 1 << 20))
     assert turned.fingerprint == trace.fingerprint
     for bad in ("capacity", "capacity_known"):
-        with pytest.raises(VolumeSelectionError, match="trace.select"):
+        with pytest.raises(VolumeSelectionError, match=r"trace\.select"):
             getattr(trace, bad)
     with pytest.raises(VolumeSelectionError, match=r"no volume 'c': it has 'a', 'b'"):
         trace.select(volume="c")

@@ -12,7 +12,7 @@ from snapsim.types import READ, WRITE
 from snapsim.units import MICROSECOND
 
 _SIZES = "device_size.csv"
-_LINE = re.compile(r"\d+,[RW],\d+,\d+,\d{15,17}|device_id,opcode,.*")
+_LINE = re.compile(r"\d+,[RW],\d+,\d+,\d+|device_id,opcode,.*")
 _LAYOUT = Layout(
     fields=(
         Field("device_id", 0, Kind.NAME),

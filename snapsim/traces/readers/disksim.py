@@ -10,14 +10,23 @@ from typing import ClassVar
 
 import numpy as np
 
-from snapsim.traces.readers.base import Options, Raw, Reader, ReadLog, Units, choice, matching_share, scaled
+from snapsim.traces.readers.base import (
+    Options,
+    Raw,
+    Reader,
+    ReadLog,
+    Units,
+    choice,
+    matching_share,
+    sample_lines,
+    scaled,
+)
 from snapsim.traces.readers.delimited import SPACES, DelimitedReader, Field, Kind, Layout, Rows, name_codes
 from snapsim.traces.source import Source
 from snapsim.types import READ, WRITE
 from snapsim.units import MILLISECOND
 
-_DECIMAL_TIME = re.compile(r"\s*\d*\.\d+\s+\d+\s+\d+\s+\d+\s+\d+\s*")
-_WHOLE_TIME = re.compile(r"\s*\d+\s+\d+\s+\d+\s+\d+\s+[01]\s*")
+_LINE = re.compile(r"\s*(?:\d+|\d*\.\d+)\s+\d+\s+\d+\s+\d+\s+\d+\s*")
 _FLAGS = {"1=read": READ, "1=write": WRITE}
 _DEVICES = ("volume", "ignore")
 
@@ -81,7 +90,7 @@ class DiskSimReader(_AsciiReader):
     devices = "volume"
 
     def sniff(self, head: bytes, name: str) -> bool:
-        return matching_share(head, _DECIMAL_TIME) > 0.9
+        return matching_share(head, _LINE) > 0.9 and _has_decimals(head)
 
 
 class SsdSimReader(_AsciiReader):
@@ -93,7 +102,7 @@ class SsdSimReader(_AsciiReader):
     devices = "ignore"
 
     def sniff(self, head: bytes, name: str) -> bool:
-        return matching_share(head, _WHOLE_TIME) > 0.9
+        return matching_share(head, _LINE) > 0.9 and not _has_decimals(head)
 
 
 class MqSimReader(SsdSimReader):
@@ -104,6 +113,10 @@ class MqSimReader(SsdSimReader):
 
     def sniff(self, head: bytes, name: str) -> bool:
         return False
+
+
+def _has_decimals(head: bytes) -> bool:
+    return any("." in line for line in sample_lines(head))
 
 
 READERS: tuple[Reader, ...] = (DiskSimReader(), SsdSimReader(), MqSimReader())

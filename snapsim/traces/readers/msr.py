@@ -18,9 +18,7 @@ FILETIME_TICK = 100
 
 _UNIX_EPOCH = 11_644_473_600 * 10_000_000  # 1970 in ticks since 1601
 
-_LINE = re.compile(
-    r"\d{17,18},[^,]+,\d+,(?:Read|Write),\d+,\d+(?:,\d+)?|Timestamp,Hostname,.*", re.IGNORECASE
-)
+_LINE = re.compile(r"\d+,[^,]+,\d+,(?:Read|Write),\d+,\d+(?:,\d+)?|Timestamp,Hostname,.*", re.IGNORECASE)
 _LAYOUT = Layout(
     fields=(
         Field("Timestamp", 0, Kind.INTEGER),
