@@ -16,9 +16,10 @@ from snapsim.errors import CapacityError
 
 __all__ = ["LEAF_SLOTS", "BlockTable", "TableArrays", "TableMemory"]
 
-_GROWTH = (
-    8  # leaves grow by an eighth: `ndarray.resize` moves pages, not bytes, so that small steps cost little
-)
+# Memory that nobody touches costs nothing, so that the leaves of most volumes are asked for at once: they never move.
+_AT_ONCE_BYTES = 256 << 20
+_SPARE_LEAVES = 16  # so that a table of which every leaf is in use has still room for what a request might need
+_GROWTH = 8  # beyond that they grow by an eighth: `ndarray.resize` moves pages, not bytes
 
 
 class TableMemory(NamedTuple):
@@ -62,7 +63,9 @@ class BlockTable:
         self.dtype = np.dtype(np.uint16 if max_code <= np.iinfo(np.uint16).max else np.uint32)
         n_leaves = (n_blocks + LEAF_SLOTS - 1) >> LEAF_BITS
         self._directory: npt.NDArray[np.int32] = np.full(max(n_leaves, 1), UNIFORM, dtype=np.int32)
-        self._words: npt.NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
+        leaf_bytes = LEAF_SLOTS * self.dtype.itemsize
+        at_once = min(n_leaves + _SPARE_LEAVES, _AT_ONCE_BYTES // leaf_bytes) * leaf_bytes
+        self._words: npt.NDArray[np.uint64] = np.empty(at_once // WORD_BYTES, dtype=np.uint64)
         self._used: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
 
     @property
