@@ -77,14 +77,16 @@ class Growth:
     def peak(self) -> dict[str, int]:
         """Largest values over time, transient ones included.
 
-        "snapshot_bytes", "total_bytes", "allocated_bytes" and "snapshots".
-        For a group it is the peak of the sum.  [bytes, and a count]
+        "snapshot_bytes" (data), "reserve_bytes" (data, metadata and memory images), "total_bytes" (with the
+        volume), "allocated_bytes" and "snapshots".  For a group it is the peak of the sum.
+        [bytes, and a count]
         """
         frame = self.frame
-        others = frame["live_bytes"] + frame["metadata_bytes"] + frame["memory_bytes"]
+        reserve = frame["peak_bytes"] + frame["metadata_bytes"] + frame["memory_bytes"]
         return {
             "snapshot_bytes": int(frame["peak_bytes"].max()),
-            "total_bytes": int(max((others + frame["peak_bytes"]).max(), frame["total_bytes"].max())),
+            "reserve_bytes": int(reserve.max()),
+            "total_bytes": int((frame["live_bytes"] + reserve).max()),
             "allocated_bytes": int(frame["allocated_bytes"].max()),
             "snapshots": int(space_chain(self.timeline).count(before_prune=True).max(initial=0)),
         }
@@ -159,7 +161,8 @@ class Growth:
         lines = [
             f"{self.timeline.policy.describe()} on {self.mechanism.title}",
             f"  blocks of           {format_size(self.block_size)}",
-            f"  snapshots need      {format_size(peak['snapshot_bytes'])} at the peak, after {after}",
+            f"  snapshots need      {format_size(peak['snapshot_bytes'])} of data at the peak, after {after}; "
+            f"{format_size(peak['reserve_bytes'])} with tables and memory",
             f"  over time           {parts}",
             f"  at the end          {int(end['snapshots'])} snapshots: {held}",
             f"  with the volume     {format_size(peak['total_bytes'])} at the peak",

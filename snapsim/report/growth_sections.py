@@ -85,6 +85,7 @@ def _numbers(growth: Growth) -> Table:
     end, peak, frame = growth.frame.iloc[-1], growth.peak, growth.frame
     rows = [
         ("Snapshot data at the peak", format_size(peak["snapshot_bytes"])),
+        ("Snapshot reserve: data, metadata and memory, at the peak", format_size(peak["reserve_bytes"])),
         ("With the volume, metadata and memory, at the peak", format_size(peak["total_bytes"])),
         ("Allocated by the mechanism, at most", format_size(peak["allocated_bytes"])),
         ("Snapshots at once, at most", f"{peak['snapshots']:,}"),
