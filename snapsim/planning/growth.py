@@ -158,18 +158,19 @@ class Growth:
             )
             if end[name] or name == "snapshot_bytes"
         )
+        need, reserve = (format_size(peak[name]) for name in ("snapshot_bytes", "reserve_bytes"))
         lines = [
             f"{self.timeline.policy.describe()} on {self.mechanism.title}",
             f"  blocks of           {format_size(self.block_size)}",
-            f"  snapshots need      {format_size(peak['snapshot_bytes'])} of data at the peak, after {after}; "
-            f"{format_size(peak['reserve_bytes'])} with tables and memory",
+            f"  snapshots need      {need} of data at the peak, after {after}",
+            f"  snapshot reserve    {reserve} at the peak, with metadata and memory",
             f"  over time           {parts}",
             f"  at the end          {int(end['snapshots'])} snapshots: {held}",
             f"  with the volume     {format_size(peak['total_bytes'])} at the peak",
         ]
         if low != high:
             lines.insert(
-                3, f"  bounds              {low} to {high} after prunes, by what existed before the trace"
+                4, f"  bounds              {low} to {high} after prunes, by what existed before the trace"
             )
         moved = {name: int(frame[f"{name}_bytes"].sum()) for name in ("merged", "copied", "freed")}
         told = ", ".join(f"{format_size(value)} {name}" for name, value in moved.items() if value)

@@ -228,21 +228,19 @@ def _initial(initial: Initial) -> str | tuple[tuple[int, int], ...]:
 def _image_map(path: Path) -> tuple[tuple[int, int], ...]:
     """Read what `qemu-img map --output=json` wrote: extents that hold data."""
     try:
-        entries = json.loads(path.read_text())
-        if not isinstance(entries, list):
-            msg = "a list of extents is expected"
-            raise TypeError(msg)
-        return tuple(
-            (int(entry["start"]), int(entry["length"]))
-            for entry in entries
-            if entry["data"] and not entry["zero"]
-        )
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         msg = (
             f'initial={str(path)!r} is not "thick", "thin" or "read-first", and as a file it cannot be read: '
             f"{error.strerror}"
         )
         raise UsageError(msg) from None
-    except (ValueError, KeyError, TypeError) as error:
+    try:
+        entries = pd.DataFrame.from_records(json.loads(text))
+        kept = entries[entries["data"].astype(bool) & ~entries["zero"].astype(bool)]
+        return tuple(
+            zip(kept["start"].astype(int).tolist(), kept["length"].astype(int).tolist(), strict=True)
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"{path} is not what `qemu-img map --output=json` writes: {error!r}"
         raise UsageError(msg) from None
