@@ -236,11 +236,15 @@ def _image_map(path: Path) -> tuple[tuple[int, int], ...]:
         )
         raise UsageError(msg) from None
     try:
-        entries = pd.DataFrame.from_records(json.loads(text))
-        kept = entries[entries["data"].astype(bool) & ~entries["zero"].astype(bool)]
-        return tuple(
-            zip(kept["start"].astype(int).tolist(), kept["length"].astype(int).tolist(), strict=True)
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        entries = json.loads(text)
+        extents = [
+            (int(entry["start"]), int(entry["length"]), entry["data"] and not entry["zero"])
+            for entry in entries
+        ]
+    except (ValueError, KeyError, TypeError) as error:
         msg = f"{path} is not what `qemu-img map --output=json` writes: {error!r}"
         raise UsageError(msg) from None
+    if not extents:
+        msg = f"{path} holds no extents: it is not what `qemu-img map --output=json` writes"
+        raise UsageError(msg)
+    return tuple((start, length) for start, length, holds_data in extents if holds_data)
