@@ -67,7 +67,7 @@ class _Cursor:
             return
 
 
-def merged(streams: Sequence[Stream], *, rows: int = 1 << 21) -> Iterator[Columns]:
+def merged(streams: Sequence[Stream], *, rows: int = 1 << 19) -> Iterator[Columns]:
     """Merge streams into one that is sorted by (time, sequence).
 
     Pieces are loaded, always of the stream that is behind, until `rows` are in memory; then everything goes
