@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import snapsim as ss
 from snapsim.errors import UnitError, UsageError, VolumeSelectionError
-from snapsim.planning.instants import from_schedules, given as given_instants, regular
+from snapsim.planning.instants import from_schedules, regular
+from snapsim.planning.instants import given as given_instants
 from snapsim.units import HOUR, SECOND
 
 START = 1_700_000_000 * SECOND  # 2023-11-14T22:13:20Z
@@ -19,7 +20,9 @@ START = 1_700_000_000 * SECOND  # 2023-11-14T22:13:20Z
 def trace(*times: int, start: int | None = START, capacity: int | None = 1 << 20, **more) -> ss.Trace:
     """Writes of 4 KiB to the first block at the given times."""
     n = len(times)
-    return ss.Trace.from_arrays(list(times), [ss.WRITE] * n, [0] * n, [4096] * n, start=start, capacity=capacity, **more)
+    return ss.Trace.from_arrays(
+        list(times), [ss.WRITE] * n, [0] * n, [4096] * n, start=start, capacity=capacity, **more
+    )
 
 
 def test_every_encloses_the_trace():
@@ -58,15 +61,29 @@ def test_schedules_enclose_the_trace_and_are_united():
 def test_schedules_follow_their_time_zone_and_policies_bring_theirs():
     berlin = ss.count_lifetimes(trace(0), schedules="@daily", timezone="Europe/Berlin", block_size=4096)
     policy = ss.Policy(schedule="@daily", keep_daily=2, timezone="Europe/Berlin")
-    assert ss.count_lifetimes(trace(0), schedules=policy, block_size=4096).instants.tolist() == berlin.instants.tolist()
+    assert (
+        ss.count_lifetimes(trace(0), schedules=policy, block_size=4096).instants.tolist()
+        == berlin.instants.tolist()
+    )
     assert pd.to_datetime(berlin.instants, utc=True).hour.tolist() == [23, 23]
 
 
 def test_given_instants_in_every_dress():
     texts = ["2024-01-01T00:00Z", "2024-01-01T01:00+00:00", "2024-01-02"]
-    whole = [pd.Timestamp(text).tz_localize(None).value for text in ("2024-01-01", "2024-01-01T01:00", "2024-01-02")]
+    whole = [
+        pd.Timestamp(text).tz_localize(None).value
+        for text in ("2024-01-01", "2024-01-01T01:00", "2024-01-02")
+    ]
     index = pd.to_datetime(whole, utc=True)
-    for dress in (texts, whole, np.array(whole), index, index.as_unit("us"), list(index), list(index.tz_convert("Asia/Tokyo"))):
+    for dress in (
+        texts,
+        whole,
+        np.array(whole),
+        index,
+        index.as_unit("us"),
+        list(index),
+        list(index.tz_convert("Asia/Tokyo")),
+    ):
         assert given_instants(dress).tolist() == whole
 
 
@@ -131,7 +148,9 @@ def test_recounting_gives_what_counting_gives_and_is_kept():
     one = trace(0, HOUR, 2 * HOUR)
     lifetimes = ss.count_lifetimes(one, every="1h", block_size=4096)
     other = lifetimes.recount(block_size=512, initial="thin")
-    assert np.array_equal(other.counts, ss.count_lifetimes(one, every="1h", block_size=512, initial="thin").counts)
+    assert np.array_equal(
+        other.counts, ss.count_lifetimes(one, every="1h", block_size=512, initial="thin").counts
+    )
     assert other.recount(block_size=4096, initial="thick") is lifetimes
     assert lifetimes.recount(block_size=512, initial="thin") is other
 
@@ -139,7 +158,9 @@ def test_recounting_gives_what_counting_gives_and_is_kept():
 def test_an_empty_trace_and_progress():
     assert ss.count_lifetimes(trace(), every="1h", block_size=4096).births.sum() == 0
     seen = []
-    ss.count_lifetimes(trace(0, 1, 2), every="1h", block_size=4096, progress=lambda done, total: seen.append((done, total)))
+    ss.count_lifetimes(
+        trace(0, 1, 2), every="1h", block_size=4096, progress=lambda done, total: seen.append((done, total))
+    )
     assert seen[-1] == (3, 3)
 
 

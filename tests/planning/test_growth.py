@@ -3,9 +3,8 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import snapsim as ss
@@ -13,10 +12,13 @@ from snapsim import schema
 from snapsim.engine.reference import ReferenceVolume
 from snapsim.errors import MechanismError, UsageError
 from snapsim.testing import strategies
-from snapsim.units import DAY, HOUR, MINUTE
+from snapsim.units import DAY, MINUTE
 
 START = 1_704_067_200 * 10**9  # 2024-01-01T00:00Z, a Monday
 UNIT = 4096
+
+# One example is a whole answer, and there are many mechanisms: together they are as many as elsewhere.
+FEW = settings(max_examples=max(settings.default.max_examples // 20, 5))
 
 
 def history(volume: strategies.Volume, policy: ss.Policy, *, mechanism: str, block_size: int = UNIT):
@@ -34,15 +36,28 @@ def history(volume: strategies.Volume, policy: ss.Policy, *, mechanism: str, blo
     return answer, timeline, reference
 
 
-SHARED = "wafl", "zfs", "dm-thin", "qcow2-internal", "rbd", "qcow2-external", "se-sparse", "avhdx", "qcow2-external-extl2"
+SHARED = (
+    "wafl",
+    "zfs",
+    "dm-thin",
+    "qcow2-internal",
+    "rbd",
+    "qcow2-external",
+    "se-sparse",
+    "avhdx",
+    "qcow2-external-extl2",
+)
 
 
 @pytest.mark.parametrize("name", SHARED)
+@FEW
 @given(st.data())
 def test_snapshot_space_is_what_only_snapshots_show(name, data):
     """Every instant of every history: data that snapshots alone need, before and after the prune."""
     mechanism = ss.mechanism(name)
-    policy = ss.Policy(schedule="20ns", keep_last=data.draw(st.integers(1, 4)), keep_within=data.draw(st.integers(1, 90)))
+    policy = ss.Policy(
+        schedule="20ns", keep_last=data.draw(st.integers(1, 4)), keep_within=data.draw(st.integers(1, 90))
+    )
     volume = data.draw(strategies.volumes(max_requests=20))
     answer, timeline, reference = history(volume, policy, mechanism=name, block_size=mechanism.block_size)
     size = reference.block_size
@@ -61,6 +76,7 @@ def test_snapshot_space_is_what_only_snapshots_show(name, data):
             assert row["merged_bytes"] == size * reference.written(gone[0], newer)
 
 
+@FEW
 @given(st.data())
 def test_private_stores_hold_what_was_written_since(data):
     policy = ss.Policy(schedule="20ns", keep_last=3)
@@ -77,6 +93,7 @@ def test_private_stores_hold_what_was_written_since(data):
         held = row["snapshot_bytes"]
 
 
+@FEW
 @given(st.data())
 def test_a_detached_store_holds_every_snapshot_incrementally(data):
     policy = ss.Policy(schedule="20ns", keep_last=2)
@@ -93,7 +110,12 @@ def week() -> ss.Trace:
     n = 7 * 24 * 600
     times = np.sort(rng.integers(0, 7 * DAY, n))
     return ss.Trace.from_arrays(
-        times, np.ones(n, np.uint8), rng.integers(0, 1 << 16, n) * UNIT, np.full(n, UNIT), capacity=1 << 28, start=START
+        times,
+        np.ones(n, np.uint8),
+        rng.integers(0, 1 << 16, n) * UNIT,
+        np.full(n, UNIT),
+        capacity=1 << 28,
+        start=START,
     )
 
 
@@ -132,7 +154,11 @@ def test_every_mechanism_answers(week, policy, name):
 
 def test_the_peak_is_the_largest_transient(lifetimes, policy):
     answer = ss.growth(lifetimes, policy.timeline(lifetimes.instants), mechanism="qcow2-external")
-    assert answer.peak["snapshot_bytes"] == answer.frame["peak_bytes"].max() > answer.frame["snapshot_bytes"].max()
+    assert (
+        answer.peak["snapshot_bytes"]
+        == answer.frame["peak_bytes"].max()
+        > answer.frame["snapshot_bytes"].max()
+    )
     assert answer.peak["snapshots"] == answer.frame["snapshots"].max() + 1
     assert answer.percentiles["p50"] == int(np.sort(answer.frame["snapshot_bytes"])[len(answer.frame) // 2])
 
@@ -162,7 +188,9 @@ def test_a_group_peaks_with_its_sum_not_with_its_parts():
 
     def busy(at: int) -> ss.Trace:
         times = np.arange(500) * 10**9 + at
-        return ss.Trace.from_arrays(times, [1] * 500, np.arange(500) * UNIT, [UNIT] * 500, capacity=1 << 24, start=START)
+        return ss.Trace.from_arrays(
+            times, [1] * 500, np.arange(500) * UNIT, [UNIT] * 500, capacity=1 << 24, start=START
+        )
 
     group = ss.count_group({"a": busy(0), "b": busy(DAY)}, every="1h", block_size=UNIT)
     timeline = ss.Policy(schedule="1h", keep_last=3).timeline(group["a"].instants)
