@@ -26,7 +26,7 @@ help:  ## list the verbs (the default)
 .PHONY: demo
 demo: $(VENV)/.core  ## answer, from a real recorded disk trace, how much space a snapshot policy needs; write build/demo.html
 	@mkdir -p build
-	$(VENV)/bin/snapsim simulate data/traces/postgres.parquet --policy data/policies/demo.toml --mechanism qcow2-external --report build/demo.html
+	$(VENV)/bin/snapsim simulate data/traces/postgres.parquet --policy data/policies/demo.toml --mechanism qcow2-external --initial data/traces/postgres.initial-map.json --report build/demo.html
 
 .PHONY: lab
 lab: $(VENV)/.core  ## open JupyterLab on the start notebook
