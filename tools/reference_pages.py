@@ -68,19 +68,16 @@ def _first_line(docstring: str | None) -> str:
 def _formats() -> Iterator[str]:
     yield (
         "A file's format is recognised by its contents; `format=` (`--format`) names it where it is not. "
-        "gzip, xz, bzip2 and zstd are looked through. Stored traces (Parquet) are recognised too, and are what "
-        "every command reads fastest."
+        "gzip, xz, bzip2 and zstd are looked through. Stored traces (Parquet) are recognised too, and are "
+        "what every command reads fastest."
     )
     found = formats()
     yield _table(
         ("name", "what it is", "usual endings", "units unless overridden"),
-        [
-            (f"[`{one.name}`](#{one.name})", one.title, " ".join(one.extensions), one.units)
-            for one in found
-        ],
+        [(f"[`{one.name}`](#{one.name})", one.title, " ".join(one.extensions), one.units) for one in found],
     )
     yield "## Options of every format"
-    yield "In Python keywords of `ss.read_trace` and `ss.open_trace`, on the command line options with dashes."
+    yield "In Python keywords of `ss.read_trace` and `ss.open_trace`, at a shell options with dashes."
     yield _section(open_trace.__doc__, "**options")
     described: dict[str, str] = {}
     for one in found:
@@ -122,9 +119,10 @@ _DELETION = {
 
 def _mechanisms() -> Iterator[str]:
     yield (
-        "What each system does with blocks, tables and pool space, as data: one TOML file each. **Validated** "
-        "means compared with the real system and found equal, or as near as the text says. **Modelled** means taken "
-        "from source code, a specification or documentation, and never compared with a running system."
+        "What each system does with blocks, tables and pool space, as data: one TOML file each. "
+        "**Validated** means compared with the real system and found equal, or as near as the text says. "
+        "**Modelled** means taken from source code, a specification or documentation, and never compared "
+        "with a running system."
     )
     found = [ss.mechanism(name) for name in ss.mechanisms()]
     yield _table(
@@ -179,7 +177,8 @@ def _mechanism(one: Mechanism) -> Iterator[str]:
         ],
     )
     yield "Evidence:"
-    yield _table(("about", "status", "where it comes from"), [(e.about, e.status, e.source) for e in one.evidence])
+    evidence = [(item.about, item.status, item.source) for item in one.evidence]
+    yield _table(("about", "status", "where it comes from"), evidence)
     if one.caveats:
         yield "Keep in mind:"
         yield "\n".join(f"- {text}" for text in one.caveats)
@@ -190,8 +189,8 @@ def _mechanism(one: Mechanism) -> Iterator[str]:
 
 def _quantities() -> Iterator[str]:
     yield (
-        "Every column of a result frame has this name, dtype and unit; axes, tables and JSON keys use the same "
-        "ones. A unit of 1 is a count or a ratio."
+        "Every column of a result frame has this name, dtype and unit; axes, tables and JSON keys use the "
+        "same ones. A unit of 1 is a count or a ratio."
     )
     yield _table(
         ("name", "dtype", "unit", "called", "meaning"),
@@ -233,8 +232,9 @@ def _help(path: tuple[str, ...]) -> str:
 
 def _exit_codes() -> Iterator[str]:
     yield (
-        "The command line prints one line to standard error, `snapsim: error: ...`, and leaves with the status of "
-        "the error. It never shows a traceback for a user's mistake; `--debug` shows where an error was raised."
+        "The command line prints one line to standard error, `snapsim: error: ...`, and leaves with the "
+        "status of the error. It never shows a traceback for a user's mistake; `--debug` shows where an "
+        "error was raised."
     )
     classes = [value for value in vars(errors).values() if isinstance(value, type)]
     by_status: dict[int, list[str]] = {}
@@ -256,17 +256,17 @@ def _exit_codes() -> Iterator[str]:
     )
     yield "## Errors in Python"
     yield "All are in `ss.errors`; `except ss.errors.SnapsimError` catches every one."
-    yield _table(
-        ("error", "is a", "meaning"),
-        [(f"`{one.__name__}`", f"`{one.__bases__[0].__name__}`", _first_line(one.__doc__)) for one in classes],
-    )
+    tree = [(one.__name__, one.__bases__[0].__name__, _first_line(one.__doc__)) for one in classes]
+    yield _table(("error", "is a", "meaning"), [(f"`{one}`", f"`{base}`", text) for one, base, text in tree])
 
 
 # --- public names -------------------------------------------------------------------------------------------
 
 
 def _python() -> Iterator[str]:
-    yield "`import snapsim as ss` gives these; `help(ss.growth)` has parameters, units, errors and an example."
+    yield (
+        "`import snapsim as ss` gives these; `help(ss.growth)` has parameters, units, errors and an example."
+    )
     names = [name for name in ss.__all__ if name != "__version__"]
     values = {name: _public(name) for name in names}
     functions = {name: value for name, value in values.items() if inspect.isfunction(value) or _cached(value)}
@@ -310,7 +310,8 @@ def _parameters(function: object) -> str:
 
 
 def _summary(values: dict[str, object]) -> str:
-    return _table(("name", "what it is"), [(f"`{name}`", _first_line(value.__doc__)) for name, value in values.items()])
+    rows = [(f"`{name}`", _first_line(value.__doc__)) for name, value in values.items()]
+    return _table(("name", "what it is"), rows)
 
 
 def main() -> None:

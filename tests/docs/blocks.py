@@ -17,7 +17,9 @@ from typing import NamedTuple
 
 from snapsim.cli import main
 
-FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
+)
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -62,7 +64,7 @@ class Session:
         where = f"{self.document}:{block.line}"
         if ">>> " not in block.text:
             padding = "\n" * block.line  # so that errors name the line of the document
-            exec(compile(padding + block.text, where, "exec"), self.names)  # noqa: S102
+            exec(compile(padding + block.text, where, "exec"), self.names)
             return
         test = doctest.DocTestParser().get_doctest(block.text, self.names, where, where, block.line)
         test.globs = self.names  # the parser copies them; later blocks go on where this one stops

@@ -4,6 +4,7 @@ import re
 import runpy
 import struct
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,8 +14,10 @@ import snapsim
 from tests.docs.blocks import Session, blocks, commands, prose
 
 ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-WITH_CODE = [path for path in DOCUMENTS if any(one.language in {"python", "console"} for one in blocks(path.read_text()))]
+CODE = {"python", "console"}
+WITH_CODE = [path for path in DOCUMENTS if CODE & {one.language for one in blocks(path.read_text())}]
 
 # Everything else that is worth a link is in the repository.
 HOSTS = {"www.usenix.org", "openzfs.github.io", "www.qemu.org", "docs.kernel.org", "restic.readthedocs.io"}
@@ -70,9 +73,8 @@ def test_links_inside_the_repository_lead_somewhere(path):
         if target.scheme:
             continue
         page = (path.parent / target.path).resolve() if target.path else path
-        if not page.exists() or not page.is_relative_to(ROOT):
-            missing.append(match["target"])
-        elif target.fragment and target.fragment not in anchors(page):
+        found = page.exists() and page.is_relative_to(ROOT)
+        if not found or (target.fragment and target.fragment not in anchors(page)):
             missing.append(match["target"])
     assert not missing
 
@@ -120,7 +122,7 @@ def test_a_document_has_one_title_and_no_step_between_headings(path):
     levels = [len(marks) for marks in re.findall(r"^(#+) ", prose(path.read_text()), re.MULTILINE)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 def test_every_document_can_be_reached_from_the_readme():
@@ -130,30 +132,30 @@ def test_every_document_can_be_reached_from_the_readme():
         if page in seen:
             continue
         seen.add(page)
-        targets = [match["target"].partition("#")[0] for match in LINK.finditer(prose(page.read_text()))]
-        pending += [
-            (page.parent / target).resolve() for target in targets if target.endswith(".md") and "://" not in target
-        ]
+        links = [urlsplit(match["target"]) for match in LINK.finditer(prose(page.read_text()))]
+        pages = [link.path for link in links if not link.scheme and link.path.endswith(".md")]
+        pending += [(page.parent / path).resolve() for path in pages]
     assert not [name(path) for path in DOCUMENTS if path not in seen]
 
 
-@pytest.fixture(scope="module")
-def reference():
-    return runpy.run_path(str(ROOT / "tools" / "reference_pages.py"), run_name="reference_pages")
+def script(name):
+    return runpy.run_path(str(ROOT / "tools" / f"{name}.py"), run_name=name)
 
 
-def test_reference_pages_are_what_the_code_says(reference, monkeypatch):
+def test_reference_pages_are_what_the_code_says(monkeypatch):
+    reference = script("reference_pages")
     monkeypatch.setenv("COLUMNS", str(reference["WIDTH"]))
     written = {path.name: path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md")}
-    stale = {page for page, text in reference["pages"]().items() if written.get(page) != text}
+    pages = reference["pages"]()
+    stale = {page for page, text in pages.items() if written.get(page) != text}
     assert not stale, "run tools/reference_pages.py"
-    assert written.keys() == reference["pages"]().keys()
+    assert written.keys() == pages.keys()
 
 
-def test_the_picture_of_the_readme_is_todays(monkeypatch):
+def test_the_picture_of_the_readme_is_todays():
     """Its alternative text has the numbers; fonts may draw the same picture a little differently."""
-    figure = runpy.run_path(str(ROOT / "tools" / "readme_figures.py"), run_name="readme_figures")["storage_growth"]()
-    (image,) = (match for match in LINK.finditer((ROOT / "README.md").read_text()) if match["image"])
+    figure = script("readme_figures")["storage_growth"]()
+    (image,) = (match for match in LINK.finditer(README) if match["image"])
     assert image["text"] == figure.alt
     header = (ROOT / image["target"]).read_bytes()[:24]
     assert header.startswith(b"\x89PNG")
@@ -161,7 +163,40 @@ def test_the_picture_of_the_readme_is_todays(monkeypatch):
     assert width / height == pytest.approx(figure.fig.get_figwidth() / figure.fig.get_figheight(), rel=0.01)
 
 
+def test_the_readme_compares_with_the_average_change_rate():
+    summary = snapsim.statistics.summarise(
+        snapsim.read_trace(ROOT / "data" / "traces" / "postgres.parquet")
+    ).to_dict()
+    average = 300 * summary["written_bytes"] / summary["span_seconds"]
+    assert f"would give {snapsim.units.format_size(average)}" in README
+
+
+def test_the_readme_says_which_mechanisms_were_validated():
+    said = {"validated": set(), "modelled": set()}
+    for status, names in re.findall(r"^\| \*\*(validated|modelled)\*\* \|([^|]*)\|", README, re.MULTILINE):
+        said[status] |= set(re.findall(r"`([^`]+)`", names))
+    found = [snapsim.mechanism(one) for one in snapsim.mechanisms()]
+    assert said["validated"] == {one.name for one in found if one.validated}
+    assert said["modelled"] == {one.name for one in found if not one.validated}
+    assert [one.name for one in found if one.validated and one.lower_bound] == ["btrfs"]
+    assert "`btrfs` as a lower bound only" in README
+
+
 def test_commands_of_the_readme_are_verbs_of_make():
-    for block in blocks((ROOT / "README.md").read_text()):
-        for verb in re.findall(r"^make ([a-z-]+)", block.text, re.MULTILINE):
-            subprocess.run(["make", "-n", "-C", ROOT, verb], check=True, capture_output=True)
+    verbs = [
+        verb for one in blocks(README) for verb in re.findall(r"^make ([a-z-]+)", one.text, re.MULTILINE)
+    ]
+    assert verbs == ["demo", "test"]
+    for verb in verbs:
+        subprocess.run(["make", "-n", "-C", ROOT, verb], check=True, capture_output=True)
+
+
+def test_the_demo_asks_what_the_readme_shows():
+    """`make demo` and the first command of the README differ in the report only."""
+    makefile = (ROOT / "Makefile").read_text()
+    asked = next(line for line in makefile.splitlines() if "snapsim simulate" in line).partition(
+        "snapsim simulate"
+    )[2]
+    console = next(one for one in blocks(README) if one.language == "console")
+    shown = next(commands(console.text))[0].partition("snapsim simulate")[2]
+    assert asked.partition("--report")[0].split() == shown.split()
