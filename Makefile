@@ -71,7 +71,7 @@ notebooks: $(VENV)/.dev  ## run every notebook and compare its outputs with the 
 
 .PHONY: notebooks-update
 notebooks-update: $(VENV)/.dev  ## run every notebook and store what it puts out
-	$(VENV)/bin/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+	$(PYTHON) tools/update_notebooks.py
 
 .PHONY: bench
 bench: $(VENV)/.bench  ## measure; results go to benchmarks/results and into the README's table

@@ -187,7 +187,7 @@ class Growth:
     def _repr_html_(self) -> str:
         import html
 
-        return f"<pre>{html.escape(self.text())}</pre>"
+        return f"<pre style='font-family:monospace'>{html.escape(self.text())}</pre>"
 
 
 def growth(

@@ -119,13 +119,15 @@ def peak_comparison(growths: "Mapping[str, Growth]") -> Figure:
     _require(growths)
     parts = {name: _at_peak(growth) for name, growth in growths.items()}
     shown = [part for part in _PARTS if part == _PARTS[0] or any(sizes[part] for sizes in parts.values())]
-    rows = [f"{name}\n({format_size(growth.block_size)} blocks)" for name, growth in growths.items()]
+    rows = [f"{name} ({format_size(growth.block_size)} blocks)" for name, growth in growths.items()]
     with style():
         fig = new_figure(figsize=(8.0, 1.1 + 0.5 * len(rows)))
         axes = fig.subplots()
         _draw_bars(axes, {part: [sizes[part] for sizes in parts.values()] for part in shown})
-        axes.set_yticks(range(len(rows)), rows)
-    facts = "; ".join(f"{name} {_sum(sizes, named=True)}" for name, sizes in parts.items())
+        axes.set_yticks(range(len(rows)), [row.replace(" (", "\n(") for row in rows])
+    facts = "; ".join(
+        f"{row} {_sum(sizes, named=True)}" for row, sizes in zip(rows, parts.values(), strict=True)
+    )
     coverage = _verdicts(growths)
     return Figure(
         fig,

@@ -20,6 +20,7 @@ from snapsim.viz.style import style
 
 _CSS_PIXELS_PER_INCH = 96
 _DPI = 2 * _CSS_PIXELS_PER_INCH  # sharp on screens of twice the usual resolution
+_NOTEBOOK_DPI = 3 * _CSS_PIXELS_PER_INCH // 2  # notebooks are committed with their figures: half the size
 _SUFFIXES = ("png", "svg", "pdf")
 # No dates, no version of the program: the same result gives the same bytes.
 _METADATA: dict[str, dict[str, Any]] = {
@@ -55,7 +56,7 @@ class Figure:
         return self.text
 
     def _repr_html_(self) -> str:
-        return self.to_html()
+        return self.to_html(dpi=_NOTEBOOK_DPI)
 
     def to_html(self, *, dpi: int | None = None) -> str:
         """Return the figure as HTML that needs nothing from elsewhere.

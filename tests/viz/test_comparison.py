@@ -52,7 +52,7 @@ def test_bars_are_stacked_from_what_is_held_at_the_peak(pair):
         "dm-thin\n(64 KiB blocks)",
         "qcow2-external\n(64 KiB blocks)",
     ]
-    assert "dm-thin 2.38 MiB snapshot data + " in figure.text
+    assert "dm-thin (64 KiB blocks) 2.38 MiB snapshot data + " in figure.text
 
 
 def test_memory_images_count(grow, lifetimes):

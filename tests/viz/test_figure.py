@@ -47,7 +47,7 @@ def test_a_notebook_gets_the_picture_and_the_line_of_facts():
     figure = make_figure()
     data, _ = DisplayFormatter().format(figure)
     assert data["text/plain"] == repr(figure) == "Figure line: 1 series, 0-1"
-    assert data["text/html"] == figure.to_html()
+    assert data["text/html"] == figure.to_html(dpi=144)
 
 
 @pytest.mark.parametrize(("ending", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
