@@ -11,15 +11,16 @@ from snapsim.policy.policy import Policy
 from snapsim.policy.schedule import Schedule
 from snapsim.traces.arrays import unix_ns
 from snapsim.types import Int64Array
-from snapsim.units import DAY, format_duration, parse_duration
+from snapsim.units import DAY, MILLISECOND, format_duration, parse_duration
 
 __all__ = ["Schedules", "from_schedules", "given", "regular"]
 
 Schedules = str | Schedule | Policy | Sequence[str | Schedule | Policy]
 """One schedule or several: text, `Schedule` values, or policies, whose schedules are taken."""
 
-_MOST_INSTANTS = 50_000_000
+_MOST_INSTANTS = 1_000_000
 _LONGEST_SEARCH = 64 * 366 * DAY
+_SHORTEST_SEARCH = MILLISECOND  # a day of a fine schedule would be millions of ticks, of which one is wanted
 
 
 def regular(every: int | str, *, start_ns: int, last_ns: int) -> Int64Array:
@@ -93,11 +94,11 @@ def from_schedules(schedules: Schedules, *, start_ns: int, last_ns: int, timezon
     def ticks(start: int, stop: int) -> Int64Array:
         return np.unique(np.concatenate([part.ticks(start, stop) for part in parts]))
 
-    span = DAY
+    inside = ticks(start_ns + 1, last_ns + 1)
+    span = _SHORTEST_SEARCH
     while not len(before := ticks(start_ns - span, start_ns + 1)) and span < _LONGEST_SEARCH:
         span *= 4
-    inside = ticks(start_ns + 1, last_ns + 1)
-    span = DAY
+    span = _SHORTEST_SEARCH
     while not len(after := ticks(max(last_ns, start_ns) + 1, last_ns + 1 + span)) and span < _LONGEST_SEARCH:
         span *= 4
     if not len(before) or not len(after):
