@@ -118,6 +118,13 @@ def test_what_a_document_names_exists(path):
 
 
 @documents
+def test_files_that_a_document_writes_are_named_in_it(path):
+    """The name behind a block's language is not shown: the text has to say it."""
+    text = path.read_text()
+    assert not [one.file for one in blocks(text) if one.file and f"`{one.file}`" not in prose(text)]
+
+
+@documents
 def test_a_document_has_one_title_and_no_step_between_headings(path):
     levels = [len(marks) for marks in re.findall(r"^(#+) ", prose(path.read_text()), re.MULTILINE)]
     assert levels[0] == 1
@@ -145,6 +152,7 @@ def script(name):
 def test_reference_pages_are_what_the_code_says(monkeypatch):
     reference = script("reference_pages")
     monkeypatch.setenv("COLUMNS", str(reference["WIDTH"]))
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
     written = {path.name: path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md")}
     pages = reference["pages"]()
     stale = {page for page, text in pages.items() if written.get(page) != text}
