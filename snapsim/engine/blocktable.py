@@ -16,9 +16,9 @@ from snapsim.errors import CapacityError
 
 __all__ = ["LEAF_SLOTS", "BlockTable", "TableArrays", "TableMemory"]
 
-# Memory that nobody touches costs nothing, so that the leaves of most volumes are asked for at once: they never move.
+# Memory that nobody touches costs nothing: the leaves of most volumes are asked for at once and never move.
 _AT_ONCE_BYTES = 256 << 20
-_SPARE_LEAVES = 16  # so that a table of which every leaf is in use has still room for what a request might need
+_SPARE_LEAVES = 16  # a table with every leaf in use still has room for what one more request might need
 _GROWTH = 8  # beyond that they grow by an eighth: `ndarray.resize` moves pages, not bytes
 
 

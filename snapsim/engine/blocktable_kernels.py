@@ -78,6 +78,26 @@ def exchange_slots(leaves, first, stop, code, tally):
 
 
 @kernel(allocates=False)
+def _tally_mixed_words(leaves, words, low, high, bits, tally):
+    """Do what `tally_slots` does for words [low, high), taking neighbours of one code together."""
+    repeat = np.uint64(REPEAT_16 if bits == LANE_BITS_16 else REPEAT_32)
+    code = leaves[np.uint64(low << bits)]
+    same = np.uint64(code) * repeat
+    alike = 0
+    for word in range(np.uint64(low), np.uint64(high)):
+        if words[np.uint64(word)] == same:
+            alike += 1
+        else:
+            tally[np.uint64(code)] += alike << bits
+            alike = 0
+            slot = word << np.uint64(bits)
+            tally_slots(leaves, slot, slot + np.uint64(1 << bits), tally)
+            code = leaves[np.uint64(slot + np.uint64((1 << bits) - 1))]
+            same = np.uint64(code) * repeat
+    tally[np.uint64(code)] += alike << bits
+
+
+@kernel(allocates=False)
 def _tally_words(leaves, words, low, high, bits, tally):
     """Add the codes in words [low, high) to `tally`; what was written together usually has one code."""
     code = leaves[np.uint64(low << bits)]
@@ -88,7 +108,7 @@ def _tally_words(leaves, words, low, high, bits, tally):
     if different == 0:
         tally[np.uint64(code)] += (high - low) << bits
     else:
-        tally_slots(leaves, low << bits, high << bits, tally)
+        _tally_mixed_words(leaves, words, low, high, bits, tally)
 
 
 @kernel(allocates=False)

@@ -80,7 +80,7 @@ class LifetimeCounter:
         empty32, empty64 = np.empty(0, np.int32), np.empty(0, np.int64)
         self._state = kernels.CountState(
             boundaries=instants - start_ns,
-            tallies=np.zeros((2, n_codes), np.int64),
+            tallies=np.zeros(2 * n_codes, np.int64),
             births=np.zeros(len(instants) + 1, np.int64),
             death_code=empty32,
             death_epoch=empty32,
@@ -89,6 +89,7 @@ class LifetimeCounter:
             read_epoch=empty32,
             read_count=empty64,
             cursor=np.zeros(kernels.CURSOR_SIZE, np.int64),
+            log=np.empty(kernels.LOG_SIZE, np.uint32),
         )
         self._reserve_cells()
         self._mapped = self._mark(counting.initial) if not isinstance(counting.initial, str) else 0
@@ -134,7 +135,7 @@ class LifetimeCounter:
             The counter must not be used afterwards.
         """
         n = len(self._instants)
-        if self._cells_used() + self._state.tallies.shape[1] > len(self._state.death_code):
+        if self._cells_used() + len(self._state.tallies) // 2 > len(self._state.death_code):
             self._reserve_cells()
         kernels.flush_epoch(self._state)
         state, cursor = self._state, self._state.cursor
@@ -217,7 +218,7 @@ class LifetimeCounter:
 
     def _reserve_cells(self) -> None:
         room = max(
-            2 * len(self._state.death_code), self._cells_used() + 4 * self._state.tallies.shape[1], 1024
+            2 * len(self._state.death_code), self._cells_used() + 4 * len(self._state.tallies) // 2, 1024
         )
         names = ("death_code", "death_epoch", "death_count", "read_code", "read_epoch", "read_count")
         self._state = self._state._replace(

@@ -45,9 +45,11 @@ NEW_LEAVES = 6
 
 Two for a run, whose inner leaves stay uniform; and WRITE_ZEROES makes three runs.
 """
+LOG_SIZE = 512  # codes that wait to be counted: 2 KiB, a small part of the first-level cache
+
 _NEVER = np.iinfo(np.int64).max
 _AHEAD = 64  # requests whose slots are fetched from memory together
-_CACHED_LEAVES = 64  # a table of this many leaves (512 KiB) stays in the second-level cache
+_CACHED_LEAVES = 1024  # a table of this many leaves (8 MiB) stays in a cache
 _RUN = 8  # blocks of a request from which on it pays to look for a run of equal codes
 
 
@@ -87,8 +89,8 @@ class CountState(NamedTuple):
     ----------
     boundaries : int64 array, shape (n_instants,)
         Instants, relative to the trace's start.  [ns]
-    tallies : int64 array, shape (2, n_instants + 1 + FIRST_BIRTH)
-        Blocks read (row 0) and versions killed (row 1) in the current epoch, by code.
+    tallies : int64 array, shape (2 * (n_instants + 1 + FIRST_BIRTH),)
+        Blocks read (first half) and versions killed (second half) in the current epoch, by code.
     births : int64 array, shape (n_instants + 1,)
         Versions born per epoch.
     death_code, death_epoch : int32 arrays; death_count : int64 array
@@ -97,6 +99,8 @@ class CountState(NamedTuple):
         The same for block reads.
     cursor : int64 array, shape (CURSOR_SIZE,)
         Scalars that change: see the names above.
+    log : uint32 array, shape (LOG_SIZE,)
+        Places in `tallies` that are to be raised by one.
     """
 
     boundaries: npt.NDArray[np.int64]
@@ -109,6 +113,14 @@ class CountState(NamedTuple):
     read_epoch: npt.NDArray[np.int32]
     read_count: npt.NDArray[np.int64]
     cursor: npt.NDArray[np.int64]
+    log: npt.NDArray[np.uint32]
+
+
+@kernel(allocates=False)
+def _drain(log, n_logged, tallies):
+    """Raise the logged places."""
+    for place in range(np.uint64(n_logged)):
+        tallies[np.uint64(log[np.uint64(place)])] += 1
 
 
 @kernel(allocates=False)
@@ -129,10 +141,12 @@ def _flush(column, highest, epoch, codes, epochs, counts, n_cells):
 def flush_epoch(state):
     """Finish the current epoch: its column becomes cells.  There must be room for one more column."""
     cursor = state.cursor
+    n_codes = state.tallies.shape[0] >> 1
+    reads, deaths = state.tallies[:n_codes], state.tallies[n_codes:]
     epoch = cursor[EPOCH]
     highest = epoch + FIRST_BIRTH
     cursor[DEATH_CELLS] = _flush(
-        state.tallies[1],
+        deaths,
         highest,
         epoch,
         state.death_code,
@@ -141,7 +155,7 @@ def flush_epoch(state):
         cursor[DEATH_CELLS],
     )
     cursor[READ_CELLS] = _flush(
-        state.tallies[0],
+        reads,
         highest,
         epoch,
         state.read_code,
@@ -156,7 +170,7 @@ def _pass_time(now, state, cells_room):
     """Finish every epoch that ends at or before `now`; return False when the cell lists must grow first."""
     boundaries, cursor = state.boundaries, state.cursor
     while cursor[EPOCH] < boundaries.shape[0] and now >= boundaries[cursor[EPOCH]]:
-        if max(cursor[DEATH_CELLS], cursor[READ_CELLS]) + state.tallies.shape[1] > cells_room:
+        if max(cursor[DEATH_CELLS], cursor[READ_CELLS]) + (state.tallies.shape[0] >> 1) > cells_room:
             return False
         flush_epoch(state)
         cursor[EPOCH] += 1
@@ -215,8 +229,8 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
         n_requests, or less when the table (`cursor[LEAVES_WANTED]` leaves) or the cell lists must grow first.
     """
     boundaries, births, cursor = state.boundaries, state.births, state.cursor
-    tallies = state.tallies
-    reads, deaths = tallies[0], tallies[1]
+    tallies, n_codes = state.tallies, state.tallies.shape[0] >> 1
+    reads, deaths = tallies[:n_codes], tallies[n_codes:]
     cells_room = min(state.death_code.shape[0], state.read_code.shape[0])
     block_size, shift = rules.block_size, rules.shift
     n_blocks, capacity = rules.n_blocks, rules.capacity
@@ -227,26 +241,31 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
     code = epoch + FIRST_BIRTH
     next_boundary = boundaries[epoch] if epoch < n_instants else _NEVER
     born = 0
-    plain = (
-        _WRITE if mark_reads == 0 else -1
-    )  # reads and writes in one leaf need nothing but an exchange of codes
+    plain = _WRITE if mark_reads == 0 else -1  # in one leaf, these need nothing but an exchange of codes
     stopped = time_ns.shape[0]
     cursor[LEAVES_WANTED] = 0
 
-    # Counting between two look-ups holds back the next look-up.  Where the table is larger than a cache, the
-    # look-ups of the
-    # next requests are therefore made beforehand, close together.
-    warm_at = begin if shift >= 0 and used[0] > _CACHED_LEAVES else time_ns.shape[0]
+    # A tally is raised at a place that is known only when a block's code has come from memory; until then the
+    # processor does not know whether later loads depend on it.  The codes of single blocks, the commonest
+    # case, are therefore written down in turn and tallied together.
+    log, n_logged = state.log, 0
+
+    # A store that misses the caches soon holds back everything behind it.  Where the table is larger than a
+    # cache, the next requests' codes are therefore loaded beforehand, close together.
+    warm_at = begin if shift >= 0 else time_ns.shape[0]
     warmed = 0
 
     for position in range(np.uint64(begin), np.uint64(time_ns.shape[0])):
         i = np.uint64(position)
         if i >= warm_at:
             warm_at = min(warm_at + _AHEAD, time_ns.shape[0])
-            warmed |= _warm(offset, position, warm_at, shift, directory, leaves)
+            if used[0] > _CACHED_LEAVES:
+                warmed |= _warm(offset, position, warm_at, shift, directory, leaves)
         if time_ns[i] >= next_boundary:
             births[epoch] += born
             born = 0
+            _drain(log, n_logged, tallies)
+            n_logged = 0
             if not _pass_time(time_ns[i], state, cells_room):
                 stopped = np.int64(i)
                 break
@@ -271,7 +290,18 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
         if kind <= plain and (stop - 1) >> LEAF_BITS == index and entry > UNIFORM:
             # Nearly every request: a read or a write, all in one leaf that exists.
             slot = (entry << LEAF_BITS) + (first & SLOT_MASK)
-            if kind == _WRITE:
+            if count == 1:
+                if n_logged == LOG_SIZE:
+                    _drain(log, n_logged, tallies)
+                    n_logged = 0
+                place = np.uint64(slot)
+                old = np.int64(leaves[place])
+                wrote = -np.int64(kind)  # all bits, or none
+                log[np.uint64(n_logged)] = old + (n_codes & wrote)
+                n_logged += 1
+                leaves[place] = old ^ ((old ^ code) & wrote)
+                born -= wrote
+            elif kind == _WRITE:
                 born += count
                 if count < _RUN:
                     exchange_slots(leaves, slot, slot + count, code, deaths)
@@ -330,4 +360,5 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
                     born += stop - tail_first
 
     births[epoch] += born
+    _drain(log, n_logged, tallies)
     return stopped if warmed >= 0 else 0  # using the result keeps the compiler from dropping the look-ups
