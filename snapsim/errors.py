@@ -16,7 +16,7 @@
     └── CapacityError           a result would not fit into memory                      (exit status 4)
 
 Each message is one sentence or two: what is wrong, where (file, line, field), what to do about it.
-The command line prints the message and leaves with `exit_status`; it never shows a traceback for one of these.
+The command line prints the message and leaves with `exit_status`; it shows no traceback for one of these.
 """
 
 

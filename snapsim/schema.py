@@ -36,37 +36,133 @@ _QUANTITIES = (
     Quantity("snapshots", "int64", "1", "Snapshots", "Snapshots that exist after the prune at this instant."),
     Quantity("live_bytes", "int64", "bytes", "Live data", "What the volume itself shows, in whole blocks."),
     Quantity("snapshot_bytes", "int64", "bytes", "Snapshot data", "Data that only snapshots need."),
-    Quantity("metadata_bytes", "int64", "bytes", "Metadata", "Tables that the mechanism keeps for the snapshots."),
-    Quantity("memory_bytes", "int64", "bytes", "Memory images", "Saved guest memory of memory and full snapshots."),
+    Quantity(
+        "metadata_bytes", "int64", "bytes", "Metadata", "Tables that the mechanism keeps for the snapshots."
+    ),
+    Quantity(
+        "memory_bytes", "int64", "bytes", "Memory images", "Saved guest memory of memory and full snapshots."
+    ),
     Quantity("total_bytes", "int64", "bytes", "Total", "Live, snapshot, metadata and memory bytes."),
-    Quantity("allocated_bytes", "int64", "bytes", "Allocated", "Space that the mechanism holds on its store."),
-    Quantity("file_bytes", "int64", "bytes", "File length", "Sum of file lengths: a high-water mark where files never shrink."),
-    Quantity("peak_bytes", "int64", "bytes", "Transient peak", "Most snapshot space between this instant and the one before: before the prune and during merges."),
-    Quantity("merged_bytes", "int64", "bytes", "Merged", "Layer data that deletions at this instant had to move into a neighbour."),
-    Quantity("copied_bytes", "int64", "bytes", "Copied", "Old data that was copied aside since the instant before because snapshots needed it."),
-    Quantity("freed_bytes", "int64", "bytes", "Freed", "Snapshot data that deletions at this instant gave back."),
-    Quantity("lower_bytes", "int64", "bytes", "Lower bound", "Snapshot data if nothing existed before the trace."),
-    Quantity("upper_bytes", "int64", "bytes", "Upper bound", "Snapshot data if the whole volume existed before the trace."),
+    Quantity(
+        "allocated_bytes", "int64", "bytes", "Allocated", "Space that the mechanism holds on its store."
+    ),
+    Quantity(
+        "file_bytes",
+        "int64",
+        "bytes",
+        "File length",
+        "Sum of file lengths: a high-water mark where files never shrink.",
+    ),
+    Quantity(
+        "peak_bytes",
+        "int64",
+        "bytes",
+        "Transient peak",
+        "Most snapshot space between this instant and the one before: before the prune and during merges.",
+    ),
+    Quantity(
+        "merged_bytes",
+        "int64",
+        "bytes",
+        "Merged",
+        "Layer data that deletions at this instant had to move into a neighbour.",
+    ),
+    Quantity(
+        "copied_bytes",
+        "int64",
+        "bytes",
+        "Copied",
+        "Old data that was copied aside since the instant before because snapshots needed it.",
+    ),
+    Quantity(
+        "freed_bytes", "int64", "bytes", "Freed", "Snapshot data that deletions at this instant gave back."
+    ),
+    Quantity(
+        "lower_bytes", "int64", "bytes", "Lower bound", "Snapshot data if nothing existed before the trace."
+    ),
+    Quantity(
+        "upper_bytes",
+        "int64",
+        "bytes",
+        "Upper bound",
+        "Snapshot data if the whole volume existed before the trace.",
+    ),
     Quantity("taken", "datetime64[ns, UTC]", "UTC", "Taken", "When the snapshot was taken."),
-    Quantity("deleted", "datetime64[ns, UTC]", "UTC", "Deleted", "When the snapshot was pruned; empty while it is kept."),
+    Quantity(
+        "deleted",
+        "datetime64[ns, UTC]",
+        "UTC",
+        "Deleted",
+        "When the snapshot was pruned; empty while it is kept.",
+    ),
     Quantity("age_ns", "int64", "ns", "Age", "Time since the snapshot was taken."),
-    Quantity("exclusive_bytes", "int64", "bytes", "Exclusive", "What deleting this snapshot alone would free."),
-    Quantity("written_bytes", "int64", "bytes", "Written", "What changed between the kept snapshot before and this one."),
+    Quantity(
+        "exclusive_bytes", "int64", "bytes", "Exclusive", "What deleting this snapshot alone would free."
+    ),
+    Quantity(
+        "written_bytes",
+        "int64",
+        "bytes",
+        "Written",
+        "What changed between the kept snapshot before and this one.",
+    ),
     Quantity("reasons", "object", "", "Reasons", "The rules that keep the snapshot, or why none does."),
     Quantity("requests", "int64", "1", "Requests", "Requests of all kinds."),
     Quantity("reads", "int64", "1", "Reads", "READ requests."),
     Quantity("writes", "int64", "1", "Writes", "WRITE and WRITE_ZEROES requests."),
     Quantity("read_bytes", "int64", "bytes", "Read", "Bytes asked for by READ requests."),
-    Quantity("changed_bytes", "int64", "bytes", "Changed", "Distinct bytes written in the interval, in whole blocks."),
-    Quantity("change_rate", "float64", "bytes/s", "Change rate", "Distinct bytes written in the interval per second of it."),
-    Quantity("working_set_bytes", "int64", "bytes", "Working set", "Distinct bytes touched since the trace's start."),
-    Quantity("written_set_bytes", "int64", "bytes", "Written set", "Distinct bytes written since the trace's start."),
+    Quantity(
+        "changed_bytes",
+        "int64",
+        "bytes",
+        "Changed",
+        "Distinct bytes written in the interval, in whole blocks.",
+    ),
+    Quantity(
+        "change_rate",
+        "float64",
+        "bytes/s",
+        "Change rate",
+        "Distinct bytes written in the interval per second of it.",
+    ),
+    Quantity(
+        "working_set_bytes",
+        "int64",
+        "bytes",
+        "Working set",
+        "Distinct bytes touched since the trace's start.",
+    ),
+    Quantity(
+        "written_set_bytes",
+        "int64",
+        "bytes",
+        "Written set",
+        "Distinct bytes written since the trace's start.",
+    ),
     Quantity("interval_ns", "int64", "ns", "Interval", "Length of the intervals that the row is about."),
     Quantity("intervals", "int64", "1", "Intervals", "Number of intervals of that length."),
-    Quantity("mean_changed_bytes", "float64", "bytes", "Changed, mean", "Distinct bytes written in an interval, mean over the intervals."),
-    Quantity("max_changed_bytes", "int64", "bytes", "Changed, most", "Distinct bytes written in an interval, the most of all intervals."),
-    Quantity("residue_bytes", "int64", "bytes", "Offset modulo block size", "Remainder of a request's offset: 0 where it begins on a block boundary."),
-)  # fmt: skip
+    Quantity(
+        "mean_changed_bytes",
+        "float64",
+        "bytes",
+        "Changed, mean",
+        "Distinct bytes written in an interval, mean over the intervals.",
+    ),
+    Quantity(
+        "max_changed_bytes",
+        "int64",
+        "bytes",
+        "Changed, most",
+        "Distinct bytes written in an interval, the most of all intervals.",
+    ),
+    Quantity(
+        "residue_bytes",
+        "int64",
+        "bytes",
+        "Offset modulo block size",
+        "Remainder of a request's offset: 0 where it begins on a block boundary.",
+    ),
+)
 
 QUANTITIES: dict[str, Quantity] = {quantity.name: quantity for quantity in _QUANTITIES}
 

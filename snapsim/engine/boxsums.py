@@ -2,6 +2,7 @@
 
 Prefix sums along both axes answer a box with four look-ups, but take n x n numbers.  Where that is too
 much, sums are kept for every `stride`-th row only, and the few rows between are read from the sorted cells.
+Where even that is too much, all boxes of a question are answered in one sweep over the rows.
 """
 
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from snapsim.engine.boxsums_kernels import BoxArrays, box_sums
+from snapsim.engine.boxsums_kernels import SWEEP, BoxArrays, box_sums, sweep_sums
 from snapsim.types import Int64Array
 
 _MEMORY_BUDGET = 256 << 20
+_LONGEST_STRIDE = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,18 +63,25 @@ class BoxSums:
         """
         rows, columns = n_instants + 2, n_instants + 1
         stride = 1
-        while ((rows + stride - 1) // stride + 1) * (columns + 1) * 8 > memory:
+        while stride <= _LONGEST_STRIDE and (-(-rows // stride) + 1) * (columns + 1) * 8 > memory:
             stride *= 2
+        if stride > _LONGEST_STRIDE:
+            stride = SWEEP
         order = np.lexsort((death, birth))
         row, column, value = birth[order].astype(np.int64) + 1, death[order], count[order]
+        running = np.concatenate((np.zeros(1, np.int64), np.cumsum(value, dtype=np.int64)))
+        start = np.searchsorted(row, np.arange(rows + 1)).astype(np.int64)
+        if stride == SWEEP:
+            prefix = np.zeros((1, columns + 1), dtype=np.int64)
+            return cls(
+                BoxArrays(prefix, start, column.astype(np.int32), running, np.array([stride])), n_instants
+            )
         n_groups = (rows + stride - 1) // stride
         flat = np.bincount(row // stride * columns + column, weights=value, minlength=n_groups * columns)
         prefix = np.zeros((n_groups + 1, columns + 1), dtype=np.int64)
         prefix[1:, 1:] = flat.reshape(n_groups, columns)
         np.cumsum(prefix, axis=0, out=prefix)
         np.cumsum(prefix, axis=1, out=prefix)
-        running = np.concatenate((np.zeros(1, np.int64), np.cumsum(value, dtype=np.int64)))
-        start = np.searchsorted(row, np.arange(rows + 1)).astype(np.int64)
         return cls(BoxArrays(prefix, start, column.astype(np.int32), running, np.array([stride])), n_instants)
 
     def query(self, b0: npt.ArrayLike, b1: npt.ArrayLike, d0: npt.ArrayLike, d1: npt.ArrayLike) -> Int64Array:
@@ -93,5 +102,17 @@ class BoxSums:
         n = self.n_instants
         low, high = (np.clip(bound.ravel(), -2, n) + 2 for bound in bounds[:2])
         early, late = (np.clip(bound.ravel(), -1, n) + 1 for bound in bounds[2:])
+        if self.arrays.stride[0] == SWEEP:
+            return self._sweep(low, high, early, late).reshape(shape)
         sums: Int64Array = box_sums(self.arrays, low, high, early, late)
         return sums.reshape(shape)
+
+    def _sweep(self, low: Int64Array, high: Int64Array, early: Int64Array, late: Int64Array) -> Int64Array:
+        """Answer all boxes while the rows go by: what is before the upper edge less before the lower."""
+        edge = np.concatenate((high, low))
+        order = np.argsort(edge, kind="stable")
+        below = np.zeros(len(edge), dtype=np.int64)
+        tree = np.zeros(self.n_instants + 2, dtype=np.int64)
+        sweep_sums(self.arrays, edge, order, np.tile(early, 2), np.tile(late, 2), tree, below)
+        upper, lower = below[: len(high)], below[len(high) :]
+        return np.where((low < high) & (early < late), upper - lower, 0)

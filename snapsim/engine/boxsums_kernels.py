@@ -7,6 +7,9 @@ import numpy.typing as npt
 
 from snapsim._jit import kernel
 
+SWEEP = 0
+"""A stride that says: no prefix sums are kept."""
+
 
 class BoxArrays(NamedTuple):
     """Prefix sums and sorted cells.
@@ -22,7 +25,7 @@ class BoxArrays(NamedTuple):
     running : int64 array, shape (n_cells + 1,)
         Running sum of the cells.
     stride : int64 array, shape (1,)
-        Rows a group.
+        Rows a group, or `SWEEP`.
     """
 
     prefix: npt.NDArray[np.int64]
@@ -99,3 +102,53 @@ def box_sums(arrays, low, high, early, late):
     for i in range(low.shape[0]):
         sums[i] = box_sum(prefix, start, column, running, stride, low[i], high[i], early[i], late[i])
     return sums
+
+
+@kernel(allocates=False)
+def _add(tree, column, count):
+    """Add to a Fenwick tree over the columns."""
+    position = column + 1
+    while position < tree.shape[0]:
+        tree[position] += count
+        position += position & -position
+
+
+@kernel(allocates=False)
+def _sum_before(tree, column):
+    """Return the sum of a Fenwick tree over the columns before `column`."""
+    total = 0
+    position = column
+    while position > 0:
+        total += tree[position]
+        position -= position & -position
+    return total
+
+
+@kernel(allocates=False)
+def sweep_sums(arrays, edge, order, early, late, tree, below):
+    """Sum the cells in the rows before each edge and in a range of columns.
+
+    Parameters
+    ----------
+    arrays : BoxArrays
+        The cells; the prefix sums are not used.
+    edge : int64 array, shape (n_edges,)
+        Rows.
+    order : int64 array, shape (n_edges,)
+        The edges in increasing order.
+    early, late : int64 arrays, shape (n_edges,)
+        Columns, half-open.
+    tree : int64 array, shape (n_columns + 1,)
+        Work space, zero.
+    below : int64 array, shape (n_edges,)
+        Filled with the sums.
+    """
+    start, column, running = arrays.start, arrays.column, arrays.running
+    row = 0
+    for i in range(order.shape[0]):
+        one = order[i]
+        while row < edge[one]:
+            for cell in range(start[row], start[row + 1]):
+                _add(tree, column[cell], running[cell + 1] - running[cell])
+            row += 1
+        below[one] = _sum_before(tree, late[one]) - _sum_before(tree, early[one])

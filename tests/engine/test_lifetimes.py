@@ -224,7 +224,7 @@ def test_epochs_beyond_16_bits_use_a_wider_table():
 
 def test_sparse_sums_equal_dense_ones():
     """More rows than the memory for prefix sums allows: the rows between are read from the cells."""
-    from snapsim.engine.boxsums import BoxSums
+    from snapsim.engine.boxsums import SWEEP, BoxSums
 
     rng = np.random.default_rng(3)
     n = 60
@@ -237,8 +237,13 @@ def test_sparse_sums_equal_dense_ones():
         matrix.cells.birth, matrix.cells.epoch, matrix.cells.count, n_instants=n, memory=9000
     )
     assert int(sparse.arrays.stride[0]) > 1
+    swept = BoxSums.build(
+        matrix.cells.birth, matrix.cells.epoch, matrix.cells.count, n_instants=n, memory=100
+    )
+    assert int(swept.arrays.stride[0]) == SWEEP
     bounds = [rng.integers(-2, n + 1, 500) for _ in range(4)]
     np.testing.assert_array_equal(sparse.query(*bounds), matrix.sums.query(*bounds))
+    np.testing.assert_array_equal(swept.query(*bounds), matrix.sums.query(*bounds))
 
 
 def test_chain_depth_of_reads():

@@ -26,7 +26,7 @@ def trace(*times: int, start: int | None = START, capacity: int | None = 1 << 20
 
 
 def test_every_encloses_the_trace():
-    """The first is the largest multiple not after the start, the last the first one after the last request."""
+    """From the largest multiple not after the start to the first one after the last request."""
     lifetimes = ss.count_lifetimes(trace(0, 2 * HOUR), every="1h", block_size="4KiB")
     hour = START // HOUR * HOUR
     assert lifetimes.instants.tolist() == [hour, hour + HOUR, hour + 2 * HOUR, hour + 3 * HOUR]

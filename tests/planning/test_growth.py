@@ -1,6 +1,7 @@
 """`growth` against a volume that is followed by hand, and what its answers say."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -164,7 +165,7 @@ def test_the_peak_is_the_largest_transient(lifetimes, policy):
 
 
 def test_layers_hold_data_metadata_and_files(lifetimes, policy):
-    """Files of layers are at least as long as what is in them; an empty active layer is three clusters and an L1 table."""
+    """Files are as long as what is in them, but for the end of an empty layer's last cluster."""
     answer = ss.growth(lifetimes, policy.timeline(lifetimes.instants), mechanism="qcow2-external")
     frame = answer.frame
     assert (frame["file_bytes"] >= frame["allocated_bytes"] - 65536 * (frame["snapshots"] + 1)).all()
@@ -227,7 +228,7 @@ def test_the_snapshot_table_tells_sizes_and_reasons(lifetimes, policy):
     data = lifetimes.recount(**answer.mechanism.matrices("64KiB")[0].counting())
     assert table["exclusive_bytes"].tolist() == data.exclusive_bytes(kept, last).tolist()
     assert table["written_bytes"].tolist()[1:] == [
-        data.written_bytes(int(a), int(b)) for a, b in zip(kept, kept[1:], strict=False)
+        data.written_bytes(int(a), int(b)) for a, b in pairwise(kept)
     ]
     assert all("hourly" in reasons or "daily" in reasons for reasons in table["reasons"])
     assert table["age_ns"].tolist()[-1] == 0
@@ -281,12 +282,16 @@ def test_assumptions_are_said(policy):
     ("call", "error", "message"),
     [
         (lambda m, t: ss.growth(m, t, mechanism="qcow3"), MechanismError, "unknown"),
-        (lambda m, t: ss.growth(m, t, mechanism="ebs"), MechanismError, "64 KiB does not fit ebs: it must be 512 KiB"),
-        (lambda m, t: ss.growth({}, t, mechanism="zfs"), UsageError, "at least one volume"),
-        (lambda m, t: ss.growth(m.recount(block_size=512), t.policy.timeline(m.instants[1:]), mechanism="vmfs-sparse"), UsageError, "other instants"),
+        (lambda m, t: ss.growth(m, t, mechanism="ebs"), MechanismError, "64 KiB does not fit ebs"),
+        (lambda _, t: ss.growth({}, t, mechanism="zfs"), UsageError, "at least one volume"),
+        (
+            lambda m, t: ss.growth(m, t.policy.timeline(m.instants[1:]), mechanism="qcow2-internal"),
+            UsageError,
+            "other instants",
+        ),
     ],
     ids=["mechanism", "block size", "empty group", "instants"],
-)  # fmt: skip
+)
 def test_what_makes_no_sense_is_refused(lifetimes, policy, call, error, message):
     with pytest.raises(error, match=message):
         call(lifetimes, policy.timeline(lifetimes.instants))
