@@ -138,6 +138,8 @@ class Summary(Figures):
         Absolute start, nanoseconds since the Unix epoch; None when the trace does not tell.  [ns]
     out_of_order, skipped_lines, dropped_lines : int
         Back-steps of the clock in file order, lines that are no requests, damaged lines.
+    skipped_kinds : mapping of str to int
+        How many lines of each kind are no requests.
     drops : tuple of DroppedLine
         The first damaged lines.
     options : mapping
@@ -162,6 +164,7 @@ class Summary(Figures):
     start_ns: int | None
     out_of_order: int
     skipped_lines: int
+    skipped_kinds: Mapping[str, int]
     dropped_lines: int
     drops: tuple[DroppedLine, ...]
     options: Mapping[str, str]
@@ -190,6 +193,7 @@ class Summary(Figures):
             **super().to_dict(),
             "out_of_order": self.out_of_order,
             "skipped_lines": self.skipped_lines,
+            "skipped_kinds": dict(self.skipped_kinds),
             "dropped_lines": self.dropped_lines,
             "drops": [
                 {"file": drop.file, "line": drop.line, "field": drop.field, "reason": drop.reason}

@@ -307,11 +307,6 @@ class _Run:
         start = job.start_ns
         if start is None and log.start_ns is not None:
             start = log.start_ns + self.first_ns
-        kinds = [
-            f"{count:,} line{'s' * (count != 1)} skipped: {kind}"
-            for kind, count in log.skipped.items()
-            if kind != "header"
-        ]
         units = job.options.units
         return TraceInfo(
             format=job.reader.name,
@@ -324,6 +319,7 @@ class _Run:
             max_end=tuple(self.ends[codes].tolist()),
             out_of_order=self.out_of_order,
             skipped_lines=sum(log.skipped.values()),
+            skipped_kinds=dict(log.skipped),
             dropped_lines=log.dropped,
             drops=tuple(log.drops),
             time_scale=log.time_scale,
@@ -334,7 +330,7 @@ class _Run:
                 "length_unit": format_size(units.length),
                 **log.options,
             },
-            notes=(*log.notes, *kinds),
+            notes=tuple(log.notes),
             fingerprint="" if fingerprint is None else fingerprint.hexdigest(),
         )
 

@@ -39,6 +39,8 @@ class TraceInfo:
         Requests whose time is earlier than that of the request before them in the source file.
     skipped_lines : int
         Lines that are no requests and no damage: headers, summaries, other kinds of events.
+    skipped_kinds : Mapping
+        How many there are of each kind, by name.
     dropped_lines : int
         Damaged lines that were left out.
     drops : tuple of DroppedLine
@@ -65,6 +67,7 @@ class TraceInfo:
     max_end: tuple[int, ...] = (0,)
     out_of_order: int = 0
     skipped_lines: int = 0
+    skipped_kinds: Mapping[str, int] = field(default_factory=dict)
     dropped_lines: int = 0
     drops: tuple[DroppedLine, ...] = ()
     time_scale: float = 1.0
@@ -91,6 +94,12 @@ class TraceInfo:
         for name in ("volumes", "capacities", "max_end", "notes"):
             values[name] = tuple(values[name])
         return cls(**values)
+
+
+def kinds_text(kinds: Mapping[str, int]) -> str:
+    """Write counts by kind for people, the commonest first: `963 action G, 2 notification`."""
+    ordered = sorted(kinds.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count:,} {kind}" for kind, count in ordered)
 
 
 class Extent(NamedTuple):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from snapsim.traces.figures import Summary
+from snapsim.traces.info import kinds_text
 from snapsim.traces.summary import summarise
 from snapsim.traces.trace import Trace
 from snapsim.units import DAY, MIB, PIB, SECOND, format_duration, format_size
@@ -182,7 +183,8 @@ def _lines(summary: Summary) -> Iterator[Finding]:
         yield Finding("ok", "no line is damaged")
     if summary.skipped_lines:
         yield Finding(
-            "ok", f"lines that are no requests (headers, summaries, other events): {summary.skipped_lines:,}"
+            "ok",
+            f"lines that are no requests: {summary.skipped_lines:,} ({kinds_text(summary.skipped_kinds)})",
         )
 
 

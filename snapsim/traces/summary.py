@@ -57,6 +57,7 @@ def summarise(trace: Trace, *, progress: Progress | None = None) -> Summary:
         start_ns=info.start_ns,
         out_of_order=info.out_of_order,
         skipped_lines=info.skipped_lines,
+        skipped_kinds=info.skipped_kinds,
         dropped_lines=info.dropped_lines,
         drops=info.drops,
         options=info.options,

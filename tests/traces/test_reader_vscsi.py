@@ -61,6 +61,7 @@ def test_every_command_is_what_it_does(read_raw):
         "UNMAP without its extent": 1,
     }
     assert any("WRITE SAME" in note for note in reading.log.notes)
+    assert any("UNMAP" in note for note in reading.log.notes)
 
 
 @pytest.mark.parametrize("block", [None, 32, 100])

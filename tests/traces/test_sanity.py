@@ -87,6 +87,7 @@ def test_lines_clock_and_assumptions_are_reported():
         start_ns=None,
         out_of_order=3,
         skipped_lines=44,
+        skipped_kinds={"header": 2, "summary": 42},
         dropped_lines=2,
         drops=(DroppedLine("a.csv", 17, "offset", "is negative"),),
         time_scale=60.0,
@@ -103,7 +104,7 @@ def test_lines_clock_and_assumptions_are_reported():
         "the first present action is used: Q",
     ):
         assert words in text
-    assert any("other events): 44" in finding.text for finding in sanity(summary))
+    assert any("44 (42 summary, 2 header)" in finding.text for finding in sanity(summary))
 
 
 def test_many_back_steps_are_a_warning():

@@ -110,7 +110,9 @@ def _report(op: UInt8Array, command: Any, unknown_extent: Any, log: ReadLog) -> 
     counts = np.bincount(command[op == _OTHER], minlength=256)
     for code in np.flatnonzero(counts).tolist():
         log.skip(int(counts[code]), f"SCSI command 0x{code:02x}")
-    log.skip(int(unknown_extent.sum()), "UNMAP without its extent")
+    if unknown_extent.any():
+        log.skip(int(unknown_extent.sum()), "UNMAP without its extent")
+        log.note("UNMAP commands are left out, as the trace does not tell what they freed")
     if np.isin(command, _WRITE_SAME).any():
         log.note("WRITE SAME commands are taken as writes of zeroes: the trace does not tell what they wrote")
 
