@@ -1,14 +1,14 @@
 """Checked columns from whatever a caller has: lists, arrays, series, names."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from snapsim.errors import TraceError
+from snapsim.errors import TraceError, UsageError
 from snapsim.traces.readers.base import OP_NAMES
 from snapsim.types import FLUSH, Batch, Int64Array, Op, UInt8Array
 from snapsim.units import parse_size
@@ -60,6 +60,12 @@ def columns_from(
         batch.length,
     )
     _refuse(batch.offset > _INT64_MAX - batch.length, "length", "reaches past 2^63 bytes", batch.length)
+    if batch.latency_ns is not None:
+        unknown = "is negative: only -1 is allowed, where it is not known"
+        _refuse(batch.latency_ns < -1, "latency_ns", unknown, batch.latency_ns)
+    if batch.digest is not None:
+        kinds = np.array([not isinstance(value, bytes) for value in batch.digest], bool)
+        _refuse(kinds, "digest", "is not bytes", batch.digest)
     if codes is not None and len(volumes) <= 1:
         batch = batch._replace(volume=None)
     return batch, volumes
@@ -110,18 +116,21 @@ def unix_ns(when: When) -> int:
 
     Raises
     ------
-    TraceError
+    UsageError
         It is not a point in time between the years 1678 and 2262.
     """
-    if isinstance(when, int | np.integer) and not isinstance(when, bool):
+    if isinstance(when, int | np.integer) and not isinstance(when, bool | np.timedelta64):
         return int(when)
     try:
-        stamp = pd.Timestamp(when)
+        # pandas would read fractions and durations as nanoseconds, and not-a-time as the first of all times
+        stamp = pd.Timestamp(when if isinstance(when, str | date | np.datetime64) else "not a time")
+        if pd.isna(stamp):
+            raise ValueError  # noqa: TRY301
         stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
         return int(stamp.as_unit("ns").value)
-    except (ValueError, TypeError, OverflowError, AttributeError) as error:  # NaT has no unit
-        msg = f'start {when!r} is not a point in time: write it like "2026-03-01T12:00Z" or as ns since 1970'
-        raise TraceError(msg) from error
+    except (ValueError, TypeError, OverflowError) as error:
+        msg = f'{when!r} is not a point in time: write it like "2026-03-01T12:00Z" or as ns since 1970'
+        raise UsageError(msg) from error
 
 
 def _plain(value: Any) -> Any:
@@ -174,9 +183,11 @@ def _volumes(volume: object) -> tuple[npt.NDArray[np.int32] | None, tuple[str, .
         return None, ("",)
     if isinstance(volume, str | int):
         return None, (str(volume),)
-    codes, names = pd.factorize(np.asarray(volume, dtype=object))
-    _refuse(codes < 0, "volume", "is missing", np.asarray(volume, dtype=object))
-    return codes.astype(np.int32), tuple(str(name) for name in names) or ("",)
+    given = np.asarray(volume, dtype=object)
+    codes, names = pd.factorize(given)
+    _refuse(codes < 0, "volume", "is missing", given)
+    same, texts = pd.factorize(np.array([str(name) for name in names], dtype=object))  # 1 and "1" are one
+    return same[codes].astype(np.int32), tuple(texts) or ("",)
 
 
 def _owned(array: npt.NDArray[Any], given: object) -> npt.NDArray[Any]:

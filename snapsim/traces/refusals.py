@@ -9,6 +9,8 @@ from snapsim.traces.readers.base import sample_lines
 
 _LFS = b"version https://git-lfs.github.com/spec/"
 _ARCHIVES = ((b"PK\x03\x04", "zip"), (b"7z\xbc\xaf\x27\x1c", "7-Zip"), (b"Rar!\x1a\x07", "RAR"))
+_TAR = "is a tar archive: unpack it and name the file in it, or the folder"
+_TAR_NAME = re.compile(r"\.(tar(\.\w+)?|t[gxbz]z2?|tzst)$", re.IGNORECASE)
 _SCIENTIFIC = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]{2}")
 _FILETIME = re.compile(r"12[89][0-9]{15,16}|13[0-9]{16,17}")
 _ORACLE = struct.Struct("<IQIq")
@@ -39,7 +41,7 @@ def late_refusal(head: bytes) -> str | None:
     A tar archive comes last, because real traces are known that have tar headers among their lines.
     """
     if head[257:262] == b"ustar":
-        return "is a tar archive: unpack it and name the file in it, or the folder"
+        return _TAR
     if b"\0" not in head[:4096]:
         lines = [line.lower() for line in sample_lines(head, 3)]
         if lines and lines[0].lstrip().startswith(("<!doctype html", "<html")):
@@ -60,6 +62,11 @@ def _lfs_pointer(head: bytes, _name: str) -> str | None:
 def _archive(head: bytes, _name: str) -> str | None:
     kind = next((kind for magic, kind in _ARCHIVES if head.startswith(magic)), None)
     return kind and f"is a {kind} archive (or a spreadsheet): unpack it and name the trace in it"
+
+
+def _tar(head: bytes, name: str) -> str | None:
+    """An archive of one trace reads like that trace, with a line or two spoilt: so its name decides."""
+    return _TAR if head[257:262] == b"ustar" and _TAR_NAME.search(name) else None
 
 
 def _utf16(head: bytes, _name: str) -> str | None:
@@ -105,5 +112,5 @@ def _oracle_general(head: bytes, name: str) -> str | None:
 
 
 _CHECKS: tuple[Callable[[bytes, str], str | None], ...] = (
-    _empty, _lfs_pointer, _archive, _utf16, _spreadsheet, _oracle_general,
+    _empty, _lfs_pointer, _archive, _tar, _utf16, _spreadsheet, _oracle_general,
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """One source file of a trace, decompressed while it is read."""
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,10 +53,14 @@ class Source:
         self.name = self.path.name
         self.plain_name = plain_name(self.name)
         try:
-            self.size = self.path.stat().st_size
+            status = self.path.stat()
         except OSError as error:
             msg = f"{self.path} cannot be read: {error.strerror}"
             raise TraceError(msg) from error
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)):
+            msg = f"{self.path} is not a file: traces are read more than once, so save a pipe's output first"
+            raise TraceError(msg)
+        self.size = status.st_size
         self.done = 0
 
     def __repr__(self) -> str:

@@ -288,6 +288,8 @@ def is_stored(path: Path) -> bool:
     """Tell whether a path is a Parquet file or a folder with Parquet metadata, whoever made it."""
     if path.is_dir():
         return (path / METADATA).is_file()
+    if not path.is_file():  # to open a pipe is to wait for a writer
+        return False
     with path.open("rb") as file:
         return file.read(4) == b"PAR1"
 
@@ -341,7 +343,9 @@ class StoredTable:
     volumes, extras : tuple of str
         Volume names, and the optional columns.
     start_ns, stop_ns : int or None
-        Only requests of this half-open span are given, with times from its start.  [ns]
+        Only requests of this half-open span of stored times are given.  [ns]
+    origin_ns : int
+        Stored time of time 0.  [ns]
     keep : object
         Lives as long as the table does.
     """
@@ -351,6 +355,7 @@ class StoredTable:
     extras: tuple[str, ...]
     start_ns: int | None = None
     stop_ns: int | None = None
+    origin_ns: int = 0
     keep: object = None
 
     def scan(self, rows: int, extras: Sequence[str] = ()) -> Iterator[Batch]:
@@ -361,7 +366,7 @@ class StoredTable:
             pieces = self._pieces(self.files[0], names)
         else:
             pieces = merged([
-                Stream(groups[0].first_ns - (self.start_ns or 0), partial(self._coded, code, file, names))
+                Stream(groups[0].first_ns - self.origin_ns, partial(self._coded, code, file, names))
                 for code, file in enumerate(self.files)
                 if (groups := self._groups(file))
             ])  # fmt: skip
@@ -373,12 +378,13 @@ class StoredTable:
 
     def narrow(self, start_ns: int | None, stop_ns: int | None, codes: Sequence[int] | None) -> "StoredTable":
         """Return a part of it, still streamed."""
-        base = self.start_ns or 0
         table = self
         if start_ns is not None:
-            table = replace(table, start_ns=base + start_ns)
+            start = self.origin_ns + start_ns
+            first = start if self.start_ns is None else max(start, self.start_ns)
+            table = replace(table, start_ns=first, origin_ns=start)
         if stop_ns is not None:
-            stop = base + stop_ns
+            stop = self.origin_ns + stop_ns
             table = replace(table, stop_ns=stop if self.stop_ns is None else min(stop, self.stop_ns))
         if codes is not None:
             files = tuple(self.files[code] for code in codes)
@@ -420,4 +426,4 @@ class StoredTable:
         first = 0 if self.start_ns is None else int(np.searchsorted(time_ns, self.start_ns))
         last = len(time_ns) if self.stop_ns is None else int(np.searchsorted(time_ns, self.stop_ns))
         cut = tuple(column[first : max(first, last)] for column in columns)
-        return (cut[0] - self.start_ns, *cut[1:]) if self.start_ns else cut
+        return (cut[0] - self.origin_ns, *cut[1:]) if self.origin_ns else cut

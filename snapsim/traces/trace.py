@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 
 from snapsim.errors import UnitError, UsageError, VolumeSelectionError
 from snapsim.traces.arrays import When, capacities_from, check_capacity, columns_from, unix_ns
-from snapsim.traces.info import Extent, TraceInfo, fingerprint
+from snapsim.traces.info import Extent, TraceInfo, fingerprint, kinds_text
 from snapsim.traces.readers.base import DroppedLine
 from snapsim.traces.table import EXTRAS, MemoryTable, Table, rows_of
 from snapsim.types import Batch, Op
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["ASSUMED_START_NS", "DroppedLine", "Trace", "TraceInfo"]
+
+Moment = When | timedelta | np.timedelta64
 
 ASSUMED_START_NS = 978_307_200 * 10**9
 """2001-01-01T00:00Z, where a trace without an absolute start is taken to begin.  [ns]"""
@@ -241,15 +244,15 @@ class Trace:
             raise UsageError(msg)
         return self._table.scan(rows, tuple(name for name in wanted if name in self._table.extras))
 
-    def window(self, start: When | None = None, stop: When | None = None) -> "Trace":
+    def window(self, start: Moment | None = None, stop: Moment | None = None) -> "Trace":
         """Return the requests of a span of time, as a trace that begins where the span begins.
 
         Parameters
         ----------
-        start, stop : str, int, datetime, Timestamp or None
-            Half-open.  Durations such as "90min" and whole numbers (ns) count from the trace's start; ISO
-            8601 text and points in time are absolute, UTC unless they say otherwise.  None leaves that side
-            open.
+        start, stop : str, int, timedelta, datetime, Timestamp or None
+            Half-open.  Durations such as "90min" or a timedelta and whole numbers (ns) count from the trace's
+            start; ISO 8601 text and points in time are absolute, UTC unless they say otherwise.  None leaves
+            that side open.
 
         Returns
         -------
@@ -261,7 +264,7 @@ class Trace:
         UsageError
             It would stop before it starts, or a text is neither a duration nor a point in time.
         """
-        first, last = self._since_start(start, "start"), self._since_start(stop, "stop")
+        first, last = self._since_start(start), self._since_start(stop)
         if first is not None and last is not None and last < first:
             msg = f"window stops at {stop!r}, before it starts at {start!r}"
             raise UsageError(msg)
@@ -270,9 +273,11 @@ class Trace:
             info = dataclasses.replace(info, start_ns=info.start_ns + first)
         return Trace(self._table.narrow(first, last, None), info, measured=False)
 
-    def _since_start(self, when: When | None, name: str) -> int | None:
+    def _since_start(self, when: Moment | None) -> int | None:
         if when is None:
             return None
+        if isinstance(when, timedelta | np.timedelta64):
+            return int(pd.Timedelta(when).as_unit("ns").value)
         if isinstance(when, int | np.integer) and not isinstance(when, bool):
             return int(when)
         if isinstance(when, str):
@@ -379,12 +384,12 @@ class Trace:
             facts["volume" if len(names) == 1 else "volumes"] = shown
         if len(self.volumes) == 1 and info.capacities[0] is not None:
             facts["capacity"] = format_size(info.capacities[0])
-        for name, count in (
-            ("out of order", info.out_of_order),
-            ("damaged lines dropped", info.dropped_lines),
-        ):
-            if count:
-                facts[name] = f"{count:,}"
+        if info.out_of_order:
+            facts["out of order"] = f"{info.out_of_order:,}"
+        if info.skipped_kinds:
+            facts["lines skipped"] = kinds_text(info.skipped_kinds)
+        if info.dropped_lines:
+            facts["damaged lines dropped"] = f"{info.dropped_lines:,}"
         return facts
 
     def __repr__(self) -> str:

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import os
 import struct
 import tarfile
 import zipfile
@@ -141,6 +142,21 @@ def test_what_is_no_trace_is_refused_by_name(write, data, message):
         assert str(error.value).startswith(message)
 
 
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz", "x.tgz", "X.TAR.ZST"])
+def test_an_archive_of_a_trace_is_not_read_as_if_it_were_the_trace(write, name):
+    data = tarred(msr(3000))
+    path = write(gzip.compress(data) if name.endswith("gz") else data, name)
+    for options in ({}, {"format": "msr"}):
+        with pytest.raises(RefusedFileError, match="is a tar archive: unpack it"):
+            read_trace(path, **options)
+
+
+def test_a_pipe_is_refused_because_it_can_be_read_only_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TraceError, match="pipe is not a file"):
+        read_trace(tmp_path / "pipe")
+
+
 @pytest.mark.parametrize("data", ["", SPREADSHEET, "version https://git-lfs.github.com/spec/v1\n", ORACLE])
 def test_naming_a_format_does_not_get_them_in(write, data):
     with pytest.raises(RefusedFileError):
@@ -244,6 +260,8 @@ def test_damage_is_limited_to_a_share_of_all_lines(write):
 def test_skipped_lines_are_no_damage(write):
     trace = read_trace(write("# made by hand\n\n" + msr(5) + "\n\n"), format="msr", damage_limit=0)
     assert (len(trace), trace.info.skipped_lines, trace.info.dropped_lines) == (5, 4, 0)
+    assert (trace.info.skipped_kinds, trace.info.notes) == ({"comment": 1, "blank line": 3}, ())
+    assert "lines skipped  3 blank line, 1 comment" in repr(trace)
     with pytest.raises(TraceError, match=r"x.csv has no request in it: 3 other lines were skipped"):
         read_trace(write("# nothing\n\n# to see\n"), format="msr")
 

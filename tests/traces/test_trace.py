@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapsim.errors import TraceError, UnitError, UsageError, VolumeSelectionError
+from snapsim.traces.formats import open_trace
 from snapsim.traces.trace import ASSUMED_START_NS, Trace
 from snapsim.types import DISCARD, FLUSH, READ, WRITE, WRITE_ZEROES
 from snapsim.units import DAY, HOUR, SECOND
@@ -93,8 +94,9 @@ def test_ops_by_name():
             "column offset, index 2: 1024 plus length lies beyond the capacity of the volume, 1024 bytes",
         ),
         ({"capacity": {"b": 5}, "volume": "a"}, "capacity names volume 'b', but the trace has 'a'"),
-        ({"start": "yesterday-ish"}, "start 'yesterday-ish' is not a point in time"),
         ({"volume": ["a", None, "b"]}, "column volume, index 1"),
+        ({"latency_ns": [5, -1, -2]}, "column latency_ns, index 2: -2 is negative"),
+        ({"digest": [b"a", "b", b""]}, "column digest, index 1: b is not bytes"),
     ],
 )
 def test_bad_input_is_named_with_column_and_index(changes, message):
@@ -124,6 +126,17 @@ def test_a_start_in_any_form_is_utc(start):
     assert (trace.start_ns, trace.start_assumed) == (1_772_366_400 * SECOND, False)
 
 
+@pytest.mark.parametrize("start", ["yesterday-ish", "9999-01-01", 1.5, True, pd.NaT, pd.Timedelta("1h")])
+def test_what_is_no_point_in_time_is_refused(start):
+    with pytest.raises(UsageError, match="is not a point in time"):
+        small(start=start)
+
+
+def test_volumes_are_told_apart_by_their_names():
+    trace = small(volume=[1, "1", 2])
+    assert (trace.volumes, [row[-1] for row in rows(trace)]) == (("1", "2"), [0, 0, 1])
+
+
 def test_without_a_start_the_assumed_one_is_said_to_be_assumed():
     trace = small()
     assert (trace.start_ns, trace.start_assumed) == (ASSUMED_START_NS, True)
@@ -145,6 +158,18 @@ def test_windows_are_half_open_and_begin_where_they_are_cut():
     assert rows(trace.window("2026-03-01T13:00Z")) == rows(trace.window(HOUR))
     assert len(trace.window("90min", "2026-03-01T14:00:00.000000001Z")) == 1
     assert trace.window().fingerprint == trace.fingerprint
+    for hour in (timedelta(hours=1), pd.Timedelta("1h"), np.timedelta64(1, "h")):
+        assert rows(trace.window(hour)) == rows(trace.window("1h"))
+
+
+def test_a_window_in_a_window_is_no_larger(tmp_path):
+    trace = small(time_ns=[0, HOUR, 2 * HOUR], start=START)
+    trace.save(tmp_path / "x.parquet")
+    for whole in (trace, open_trace(tmp_path / "x.parquet")):
+        inner = whole.window("1h", "2h")
+        for wider in (inner.window(-HOUR, 5 * HOUR), inner.window(START, "2026-03-02")):
+            assert rows(wider) == [(HOUR, 0, 512, 512)]
+            assert (wider.start_ns, wider.span_ns) == (trace.start_ns, 0)
 
 
 @given(st.lists(st.integers(0, 100), max_size=30), st.lists(st.integers(0, 110), min_size=1, max_size=5))
