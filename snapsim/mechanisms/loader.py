@@ -41,8 +41,9 @@ def mechanism(name: str | Path | Mechanism) -> Mechanism:
     Parameters
     ----------
     name : str, path or Mechanism
-        A name from `mechanisms()`, or the path of a mechanism file of your own, ending in `.toml` (write one
-        by copying one of the package's); a mechanism is returned as it is.
+        A name from `mechanisms()`, in capitals or small letters and with or without its hyphens; or the path
+        of a mechanism file of your own, ending in `.toml` (write one by copying one of the package's); a
+        mechanism is returned as it is.
 
     Returns
     -------
@@ -61,9 +62,11 @@ def mechanism(name: str | Path | Mechanism) -> Mechanism:
     """
     if isinstance(name, Mechanism):
         return name
-    if isinstance(name, str) and name in mechanisms():
-        return _bundled(name)
-    path = Path(name)
+    plain = _plain(str(name))
+    bundled = next((one for one in mechanisms() if _plain(one) == plain), None)
+    if bundled is not None:
+        return _bundled(bundled)
+    path = Path(str(name))
     if path.suffix != ".toml":
         names = ", ".join(mechanisms())
         raise MechanismError(
@@ -75,6 +78,10 @@ def mechanism(name: str | Path | Mechanism) -> Mechanism:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise MechanismError(f"mechanism file {path} cannot be read: {reason}") from error
     return _parse(text, source=str(path))
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("-", "").replace("_", "")
 
 
 @cache

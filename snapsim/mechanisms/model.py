@@ -85,6 +85,12 @@ class Mechanism:
         self.block.check(self.name, self.block.default)
         if "data" not in self.matrix or not set(self.matrix) <= {"data", "tables", "clusters"}:
             raise MechanismError('matrix must hold "data" and may hold "tables" and "clusters"')
+        for name, rule in self.matrix.items():
+            if rule.sectors and "sector_bytes" not in self.metadata.parameters:
+                raise MechanismError(
+                    f"matrix.{name}.sectors needs metadata with the parameter sector_bytes: "
+                    f"kind {self.metadata.kind!r} has none"
+                )
         object.__setattr__(self, "matrix", MappingProxyType(dict(self.matrix)))
         wrong = sorted(set(self.adjustable) - set(self._settings()))
         if wrong:
@@ -123,7 +129,8 @@ class Mechanism:
         size = self.block_size if block_size is None else parse_size(block_size)
         self.block.check(self.name, size)
         names = sorted(self.matrix, key=("data", "clusters", "tables").index)
-        return tuple(self.matrix[name].need(name, size) for name in names)
+        sector = self.metadata.parameters.get("sector_bytes", 0)
+        return tuple(self.matrix[name].need(name, size, sector_bytes=sector) for name in names)
 
     def options(self) -> dict[str, int | bool | str]:
         """Return what `with_options` can change, with the values in force."""

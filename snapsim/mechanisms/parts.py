@@ -136,7 +136,7 @@ class Blocks:
 class MatrixRule:
     """How one matrix is counted.
 
-    At most one of `parts`, `blocks`, `entry_bytes` and `bytes` says how large its blocks are.
+    At most one of `parts`, `blocks`, `entry_bytes`, `sectors` and `bytes` says how large its blocks are.
 
     Attributes
     ----------
@@ -148,6 +148,8 @@ class MatrixRule:
         It is so many blocks (the range of one table).
     entry_bytes : int
         It is what a table of one block describes whose entries have this size.  [bytes]
+    sectors : int
+        It is so many times the metadata's parameter `sector_bytes`.
     bytes : int
         It has this size, whatever the mechanism's block.  [bytes]
     whole_blocks : bool
@@ -161,15 +163,18 @@ class MatrixRule:
     parts: Count = 0
     blocks: Count = 0
     entry_bytes: Count = 0
+    sectors: Count = 0
     bytes: Size = 0
     whole_blocks: bool = False
 
     def __post_init__(self) -> None:
         """Refuse two answers to one question."""
-        if sum(map(bool, (self.parts, self.blocks, self.entry_bytes, self.bytes))) > 1:
-            raise MechanismError("a matrix takes at most one of parts, blocks, entry_bytes and bytes")
+        if sum(map(bool, (self.parts, self.blocks, self.entry_bytes, self.sectors, self.bytes))) > 1:
+            raise MechanismError(
+                "a matrix takes at most one of parts, blocks, entry_bytes, sectors and bytes"
+            )
 
-    def need(self, name: str, block_size: int) -> MatrixNeed:
+    def need(self, name: str, block_size: int, *, sector_bytes: int = 0) -> MatrixNeed:
         """Return what has to be counted at a block size.
 
         Parameters
@@ -178,6 +183,8 @@ class MatrixRule:
             The matrix' name.
         block_size : int
             The mechanism's.  [bytes]
+        sector_bytes : int
+            The metadata's parameter of that name, where `sectors` needs it.  [bytes]
 
         Returns
         -------
@@ -189,8 +196,8 @@ class MatrixRule:
             size = block_size // self.parts
         elif self.entry_bytes:
             size = block_size * (block_size // self.entry_bytes)
-        elif self.blocks or self.bytes:
-            size = self.bytes or block_size * self.blocks
+        elif self.blocks or self.sectors or self.bytes:
+            size = self.bytes or block_size * self.blocks or sector_bytes * self.sectors
         return MatrixNeed(
             name, size, self.discard, self.zeroes, self.initial, block_size if self.whole_blocks else 1
         )

@@ -259,6 +259,13 @@ def test_an_unknown_name_lists_the_known_ones():
         MechanismError, match=r"'qcow3' is unknown: it must be one of avhdx, .*zfs, or a \.toml file's"
     ):
         ss.mechanism("qcow3")
+    with pytest.raises(MechanismError, match="'5' is unknown"):
+        ss.mechanism(5)
+
+
+@pytest.mark.parametrize("name", ["sesparse", "SE-Sparse", "qcow2_external", " Qcow2-External "])
+def test_names_are_known_however_they_are_spelt(name):
+    assert ss.mechanism(name).name in {"se-sparse", "qcow2-external"}
 
 
 def test_adjustable_names_settings_that_exist():
@@ -297,3 +304,11 @@ def test_random_writes_cost_a_whole_payload_block_each():
     (data, _) = ss.mechanism("avhdx").matrices()
     lifetimes = ss.count_lifetimes(writes, instants=[blocks], block_size=data.block_size, initial="thin")
     assert lifetimes.written_bytes(None, 0) == 512 * blocks * 4096
+
+
+def test_a_sector_bitmap_covers_as_many_sectors_whatever_their_size():
+    for sector, covered in ((512, 4 * GIB), (4096, 32 * GIB)):
+        avhdx = ss.mechanism("avhdx").with_options(sector_bytes=sector)
+        assert {need.name: need.block_size for need in avhdx.matrices()}["tables"] == covered
+    with pytest.raises(MechanismError, match=r"matrix.data.sectors needs metadata with the parameter"):
+        build(document(matrix={"data": {"discard": "death", "zeroes": "write", "sectors": 8}}), source="here")
