@@ -107,7 +107,7 @@ def _open(source: str | Path) -> _Source:
         return _Source(source, "policy text")
     path = Path(source)
     try:
-        return _Source(path.read_text(encoding="utf-8"), path.name)
+        return _Source(path.read_text(encoding="utf-8-sig"), path.name)
     except FileNotFoundError:
         raise PolicyError(f"policy file {path} does not exist") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -142,7 +142,8 @@ def _choose(document: dict[str, Any], name: str | None, where: _Source) -> tuple
 
 def _located(error: ValidationError, where: _Source, table: str) -> PolicyError:
     """Say the first thing that is wrong, where, and what to write instead."""
-    first = error.errors(include_url=False)[0]
+    # a key that nobody knows explains why another one is missing
+    first = min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
     key = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, PolicyTable.model_fields, n=1)

@@ -141,6 +141,8 @@ class Policy:
     ) -> None:
         counts = (keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_quarterly, keep_yearly)
         kind = _kind(memory)
+        if not isinstance(name, str):
+            raise PolicyError(f"name is {name!r}: give text")
         zones.zone(timezone)
         values: dict[str, Any] = {
             "schedule": Schedule.of(schedule, timezone=timezone),

@@ -206,6 +206,10 @@ def test_file_or_text_named_or_not(tmp_path):
     two = '[policy.a]\nschedule = "1h"\nkeep_last = 1\n[policy."b c"]\nschedule = "1h"\nkeep_last = 2\n'
     assert Policy.from_toml(two, name="a").keep_last == 1
     assert Policy.from_toml(two, name="b c").name == "b c"
+    file.write_text(two.partition('[policy."b')[0], encoding="utf-8-sig")  # as some editors save it
+    assert Policy.from_toml(file).name == "a"
+    with pytest.raises(PolicyError, match="name is 5"):
+        Policy(schedule="1h", keep_last=1, name=5)
 
 
 @pytest.mark.parametrize(
@@ -220,6 +224,7 @@ def test_file_or_text_named_or_not(tmp_path):
             "{name}, line 2: unknown key 'xyz': the keys are schedule, keep_last, ",
         ),
         ("keep_daily = 7\n", "{name}: schedule is missing: give text such as"),
+        ('shedule = "1h"\n', "{name}, line 1: unknown key 'shedule': did you mean 'schedule'?"),
         (
             'schedule = "1h"\n\nkeep_daily = "7"\n',
             "{name}, line 3: keep_daily is '7': give a whole number, 0 for none, or",
