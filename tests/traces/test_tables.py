@@ -179,6 +179,22 @@ def test_other_scsi_commands_are_skipped(tmp_path):
     assert trace.info.skipped_kinds["SCSI command 0x12"] == 1
 
 
+def test_scsi_commands_in_text_are_what_they_are_in_binary(tmp_path):
+    commands = ("1,5,42,24,0", "1,5,42,4096,8", "1,5,35,8,16", "1,6,8e,512,24", "1,7,93,512,32")
+    trace = read_trace(written(tmp_path, "version,time,op,size,lbn\n" + "\n".join(commands) + "\n"))
+    assert [row[1:4] for row in rows(trace)] == [
+        (DISCARD, 4096, 4096),
+        (FLUSH, 0, 0),
+        (WRITE, 24 * 512, 512),
+        (WRITE_ZEROES, 32 * 512, 512),
+    ]
+    assert trace.info.skipped_kinds["UNMAP without its extent"] == 1
+    assert [word for word in ("UNMAP", "WRITE SAME") if any(word in note for note in trace.info.notes)] == [
+        "UNMAP",
+        "WRITE SAME",
+    ]
+
+
 def test_filetimes_keep_every_tick(tmp_path):
     text = "".join(f"{128166372003061629 + tick},h,0,Write,0,512,1\n" for tick in range(100))
     assert [row[0] for row in rows(read_trace(written(tmp_path, text)))] == [

@@ -1,20 +1,16 @@
 """The CSV form of CloudPhysics vscsi traces: `version,time,op,size,lbn`, with ops as SCSI opcodes."""
 
+import numpy as np
+
 from snapsim.traces.readers.base import Options, Raw, ReadLog, Units, sample_lines, scaled
 from snapsim.traces.readers.delimited import DelimitedReader, Field, Kind, Layout, Rows
+from snapsim.traces.readers.scsi import OPS, SECTOR, known_extents
 from snapsim.traces.source import Source
-from snapsim.types import DISCARD, FLUSH, READ, WRITE, WRITE_ZEROES
+from snapsim.types import FLUSH
 from snapsim.units import SECOND
 
-_KNOWN = {
-    **dict.fromkeys((0x08, 0x28, 0x88, 0xA8), READ),
-    **dict.fromkeys((0x0A, 0x2A, 0x8A, 0xAA), WRITE),
-    **dict.fromkeys((0x41, 0x93), WRITE_ZEROES),
-    **dict.fromkeys((0x35, 0x91), FLUSH),
-    0x42: DISCARD,
-}
 _OPS: dict[str, int | str] = {
-    text: _KNOWN.get(code, f"SCSI command 0x{code:02x}")
+    text: OPS.get(code, f"SCSI command 0x{code:02x}")
     for code in range(256)
     for text in (f"{code:x}", f"{code:02x}")
 }
@@ -37,7 +33,7 @@ class CloudPhysicsCsvReader(DelimitedReader):
     name = "cloudphysics-csv"
     title = "CloudPhysics vscsi as CSV"
     extensions = (".csv",)
-    units = Units(time=SECOND, address=512, length=1)
+    units = Units(time=SECOND, address=SECTOR, length=1)
 
     def sniff(self, head: bytes, name: str) -> bool:
         lines = sample_lines(head)
@@ -49,13 +45,17 @@ class CloudPhysicsCsvReader(DelimitedReader):
     def raw(self, rows: Rows, log: ReadLog, options: Options) -> Raw:
         if options.units.time == SECOND:
             log.note("times are whole seconds: within a second only the order of requests is known")
-        return Raw(
-            time_ns=scaled(rows.columns["time"], options.units.time),
-            op=rows.columns["op"],
-            offset=scaled(rows.columns["lbn"], options.units.address),
-            length=scaled(rows.columns["size"], options.units.length),
+        columns = rows.columns
+        op, flush = columns["op"], columns["op"] == FLUSH
+        raw = Raw(
+            time_ns=scaled(columns["time"], options.units.time),
+            op=op,
+            offset=np.where(flush, 0, scaled(columns["lbn"], options.units.address)),
+            length=np.where(flush, 0, scaled(columns["size"], options.units.length)),
             line=rows.line,
         )
+        keep = known_extents(op, columns["size"], log)
+        return raw if keep.all() else raw.take(keep)
 
 
 READERS = (CloudPhysicsCsvReader(),)

@@ -12,8 +12,9 @@ import numpy as np
 from snapsim.errors import RefusedFileError
 from snapsim.traces.readers.base import OUT_OF_RANGE, Options, Raw, Reader, ReadLog, Units, scaled
 from snapsim.traces.readers.records import Records, fixed_records
+from snapsim.traces.readers.scsi import OPS, SECTOR, known_extents
 from snapsim.traces.source import Source
-from snapsim.types import DISCARD, FLUSH, READ, WRITE, WRITE_ZEROES, Int64Array, UInt8Array
+from snapsim.types import FLUSH, Int64Array
 from snapsim.units import MICROSECOND
 
 _V1 = np.dtype(
@@ -26,19 +27,9 @@ _V2 = np.dtype(
 )  # fmt: skip
 _LAYOUTS: Mapping[int, np.dtype[Any]] = {1: _V1, 2: _V2}
 
-# SBC-4: READ (6, 10, 16, 12), WRITE, WRITE AND VERIFY, WRITE SAME (10, 16), UNMAP, SYNCHRONIZE CACHE
-_OPS: Mapping[int, int] = {
-    **dict.fromkeys((0x08, 0x28, 0x88, 0xA8), READ),
-    **dict.fromkeys((0x0A, 0x2A, 0x8A, 0xAA, 0x2E, 0x8E, 0xAE), WRITE),
-    **dict.fromkeys((0x41, 0x93), WRITE_ZEROES),
-    0x42: DISCARD,
-    **dict.fromkeys((0x35, 0x91), FLUSH),
-}
-_WRITE_SAME = (0x41, 0x93)
 _OTHER = 255
 _OP_OF_COMMAND = np.full(256, _OTHER, np.uint8)
-_OP_OF_COMMAND[list(_OPS)] = list(_OPS.values())
-_SECTOR = 512
+_OP_OF_COMMAND[list(OPS)] = list(OPS.values())
 
 
 class Vscsi(Reader):
@@ -47,7 +38,7 @@ class Vscsi(Reader):
     name = "vscsi"
     title = "CloudPhysics vscsi: SCSI commands of a virtual disk, binary, v1 and v2"
     extensions = (".vscsi", ".vscsitrace")
-    units = Units(time=MICROSECOND, address=_SECTOR, length=1)
+    units = Units(time=MICROSECOND, address=SECTOR, length=1)
 
     def sniff(self, head: bytes, name: str) -> bool:
         """Tell whether every record of the head carries the same known version and a SCSI command."""
@@ -88,10 +79,8 @@ def _requests(number: Int64Array, records: Records, version: int, log: ReadLog, 
     number, records = number[good], records[good]
     op = _OP_OF_COMMAND[records["command"]]
     length = records["length"].astype(np.int64)
-    # UNMAP lists its extents in the data that it sends: a record holds an extent only when in whole sectors
-    unknown_extent = (op == DISCARD) & ((length == 0) | (length % _SECTOR != 0))
-    _report(op, records["command"], unknown_extent, log)
-    keep = (op != _OTHER) & ~unknown_extent
+    _skip_others(records["command"][op == _OTHER], log)
+    keep = (op != _OTHER) & known_extents(op, length, log)
     number, records, op, length = number[keep], records[keep], op[keep], length[keep]
     flush = op == FLUSH
     offset = scaled(_int64(records["block"]), options.units.address)
@@ -106,15 +95,10 @@ def _requests(number: Int64Array, records: Records, version: int, log: ReadLog, 
     )
 
 
-def _report(op: UInt8Array, command: Any, unknown_extent: Any, log: ReadLog) -> None:
-    counts = np.bincount(command[op == _OTHER], minlength=256)
+def _skip_others(commands: Any, log: ReadLog) -> None:
+    counts = np.bincount(commands, minlength=256)
     for code in np.flatnonzero(counts).tolist():
         log.skip(int(counts[code]), f"SCSI command 0x{code:02x}")
-    if unknown_extent.any():
-        log.skip(int(unknown_extent.sum()), "UNMAP without its extent")
-        log.note("UNMAP commands are left out, as the trace does not tell what they freed")
-    if np.isin(command, _WRITE_SAME).any():
-        log.note("WRITE SAME commands are taken as writes of zeroes: the trace does not tell what they wrote")
 
 
 def _int64(field: Any) -> Int64Array:
