@@ -1,7 +1,7 @@
 """`snapsim mechanisms`: what each real system does with snapshots."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -9,9 +9,9 @@ from snapsim.cli.app import group
 from snapsim.cli.output import print_json, print_table
 from snapsim.cli.reading import Json
 from snapsim.cli.wording import known
-from snapsim.mechanisms import Mechanism, mechanism
-from snapsim.mechanisms import mechanisms as names
-from snapsim.units import format_size
+
+if TYPE_CHECKING:
+    from snapsim.mechanisms import Mechanism
 
 __all__ = ["app", "find", "mechanisms"]
 
@@ -32,6 +32,9 @@ def mechanisms(
         Print JSON.
     """
     if name is None:
+        from snapsim.mechanisms import mechanism
+        from snapsim.mechanisms import mechanisms as names
+
         found = [mechanism(each) for each in names()]
         if as_json:
             print_json([_short(one) for one in found])
@@ -45,7 +48,7 @@ def mechanisms(
         print("\n".join(_everything(one)))
 
 
-def find(name: str) -> Mechanism:
+def find(name: str) -> "Mechanism":
     """Return a mechanism by its name or the path of its file.
 
     Parameters
@@ -63,12 +66,15 @@ def find(name: str) -> Mechanism:
     UsageError
         It is unknown; the message has the nearest one.
     """
+    from snapsim.mechanisms import mechanism
+    from snapsim.mechanisms import mechanisms as names
+
     if not name.endswith(".toml"):
         known("mechanism", name, names(), instead="the path of a mechanism file ending in .toml")
     return mechanism(name)
 
 
-def _short(one: Mechanism) -> dict[str, Any]:
+def _short(one: "Mechanism") -> dict[str, Any]:
     return {
         "name": one.name,
         "title": one.title,
@@ -81,7 +87,9 @@ def _short(one: Mechanism) -> dict[str, Any]:
     }
 
 
-def _list(found: list[Mechanism]) -> None:
+def _list(found: "list[Mechanism]") -> None:
+    from snapsim.units import format_size
+
     print_table(
         ("name", "system", "family", "block", "possible", "data formula"),
         [
@@ -102,7 +110,9 @@ def _list(found: list[Mechanism]) -> None:
     )
 
 
-def _range(one: Mechanism) -> str:
+def _range(one: "Mechanism") -> str:
+    from snapsim.units import format_size
+
     low, high = format_size(one.block.minimum), format_size(one.block.maximum)
     return low if low == high else f"{low} to {high}"
 
@@ -120,7 +130,9 @@ _DELETION = {
 }
 
 
-def _everything(one: Mechanism) -> Iterator[str]:
+def _everything(one: "Mechanism") -> Iterator[str]:
+    from snapsim.units import format_size
+
     yield f"{one.name}: {one.title}"
     facts = {
         "family": one.family,
@@ -151,6 +163,6 @@ def _everything(one: Mechanism) -> Iterator[str]:
         yield from (f"  - {text}" for text in one.caveats)
 
 
-def _limits(one: Mechanism) -> str:
+def _limits(one: "Mechanism") -> str:
     known = {"at most": one.limits.hard, "advised at most": one.limits.advised}
     return ", ".join(f"{what} {count}" for what, count in known.items() if count) or "no limit known"

@@ -12,9 +12,11 @@ from snapsim.cli.progress import bar
 from snapsim.cli.wording import as_options, assignments, known, worded
 
 if TYPE_CHECKING:
+    from snapsim.traces.figures import Summary
+    from snapsim.traces.sanity import Finding
     from snapsim.traces.trace import Trace
 
-__all__ = ["File", "Json", "Reading", "load", "warn_about"]
+__all__ = ["File", "Json", "Reading", "findings_of", "load", "summary_of", "warn_about"]
 
 Json = Annotated[bool, Parameter(name="--json")]
 """`--json` of every command."""
@@ -120,8 +122,47 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
+def summary_of(trace: "Trace") -> "Summary":
+    """Count what a trace holds.
+
+    Parameters
+    ----------
+    trace : Trace
+        What was read.
+
+    Returns
+    -------
+    Summary
+        Its figures.
+    """
+    from snapsim.traces.summary import summarise
+
+    with bar("looking", unit="requests") as progress:
+        return summarise(trace, progress=progress)
+
+
+def findings_of(summary: "Summary") -> "list[Finding]":
+    """Say what looks wrong with a trace, in terms of options.
+
+    Parameters
+    ----------
+    summary : Summary
+        Its figures.
+
+    Returns
+    -------
+    list of Finding
+        The sanity report.
+    """
+    from snapsim.traces.sanity import sanity
+
+    return [finding._replace(text=as_options(finding.text)) for finding in sanity(summary)]
+
+
 def warn_about(path: Path, trace: "Trace") -> None:
     """Warn of a trace that has probably been misread, on standard error.
+
+    A stored trace was looked at when it was stored.
 
     Parameters
     ----------
@@ -130,8 +171,10 @@ def warn_about(path: Path, trace: "Trace") -> None:
     trace : Trace
         What was read.
     """
-    from snapsim.traces.sanity import sanity
+    from snapsim.traces.store import is_stored
 
-    for finding in sanity(trace):
+    if is_stored(path):
+        return
+    for finding in findings_of(summary_of(trace)):
         if finding.level == "warning":
-            warn(f"{path}: {as_options(finding.text)}")
+            warn(f"{path}: {finding.text}")

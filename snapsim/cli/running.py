@@ -92,7 +92,8 @@ def _parse_error(error: Exception) -> str:
     text = str(error)
     if isinstance(error, UnusedCliTokensError):
         text = f"too many arguments: {' '.join(error.unused_tokens or ())}"
-    return f"{text.rstrip('.')} (see {where})" if text.endswith(".") else f"{text} (see {where})"
+    text = text.replace("int|Literal[unlimited]", "a whole number, and it is not unlimited either")
+    return f"{text.removesuffix('.')} (see {where})"
 
 
 def _say(text: str) -> None:

@@ -1,6 +1,6 @@
 """`snapsim simulate`: the main job, from traces and a policy to the space that is needed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,6 +90,7 @@ def simulate(
     chosen = policy_of(policy, policy_name, rules)
     system = _system(mechanism, option, block_size)
     _check_initial(initial)
+    _check_duration(every)
     for output in (report, csv):
         check_writable(output)
 
@@ -106,8 +107,15 @@ def simulate(
         timeline = chosen.timeline(instants)
         one = next(iter(counted.values())) if len(counted) == 1 else None
         answer = growth(counted if one is None else one, timeline, mechanism=system)
-    _write(answer, one, next(iter(volumes.values())), report=report, csv=csv)
-    _print(answer, {"report": report, "csv": csv}, as_json=as_json)
+    if not as_json:  # first the answer: drawing takes longer than counting
+        print(answer.text(), flush=True)
+    trace = None if one is None else next(iter(volumes.values()))
+    files = _write(answer, one, trace, report=report, csv=csv)
+    if as_json:
+        print_json({**answer.summary(), "files": files})
+    else:
+        for kind, path in files.items():
+            print(f"  {kind:<18}  {path}")
 
 
 def _system(name: str, options: Sequence[str], block_size: str | None) -> "Mechanism":
@@ -133,6 +141,17 @@ def _check_initial(initial: str) -> None:
             f"--initial {initial!r} is none of {', '.join(_STARTS)}, and there is no file of that name with "
             "the map of an image"
         )
+
+
+def _check_duration(every: str | None) -> None:
+    from snapsim.units import parse_duration
+
+    try:
+        interval = None if every is None else parse_duration(every)
+    except UsageError as error:
+        raise UsageError(f"--every: {error}") from None
+    if interval == 0:
+        raise UsageError("--every: an interval cannot be zero")
 
 
 def _volumes(paths: Sequence[Path], reading: Reading, *, group: bool) -> "dict[str, Trace]":
@@ -165,22 +184,21 @@ def _which(path: Path, volumes: Sequence[str]) -> str:
 
 
 def _write(
-    answer: "Growth", one: "LifetimeMatrix | None", trace: "Trace", *, report: Path | None, csv: Path | None
-) -> None:
+    answer: "Growth",
+    lifetimes: "LifetimeMatrix | None",
+    trace: "Trace | None",
+    *,
+    report: Path | None,
+    csv: Path | None,
+) -> dict[str, Path]:
+    """Write what was asked for; return where it is."""
+    files = {}
     if csv is not None:
         write_csv(answer.frame, csv)
+        files["csv"] = csv
     if report is not None:
         with doing(f"writing {report}"):
             from snapsim.report import write
 
-            write(answer, report, trace=None if one is None else trace, lifetimes=one)
-
-
-def _print(answer: "Growth", files: Mapping[str, Path | None], *, as_json: bool) -> None:
-    written = {kind: path for kind, path in files.items() if path is not None}
-    if as_json:
-        print_json({**answer.summary(), "files": written})
-        return
-    print(answer.text())
-    for kind, path in written.items():
-        print(f"  {kind:<18}  {path}")
+            files["report"] = write(answer, report, trace=trace, lifetimes=lifetimes)
+    return files

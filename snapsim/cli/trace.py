@@ -8,12 +8,11 @@ from cyclopts import Parameter
 from snapsim.cli.app import group
 from snapsim.cli.output import check_writable, print_json, print_table
 from snapsim.cli.progress import bar
-from snapsim.cli.reading import File, Json, Reading, load
-from snapsim.cli.wording import as_options, worded
+from snapsim.cli.reading import File, Json, Reading, findings_of, load, summary_of
+from snapsim.cli.wording import worded
 from snapsim.errors import UsageError
 
 if TYPE_CHECKING:
-    from snapsim.traces.figures import Summary
     from snapsim.traces.sanity import Finding
     from snapsim.traces.trace import Trace
 
@@ -42,7 +41,7 @@ def info(*files: File, reading: Reading = Reading(), as_json: Json = False) -> N
     told = []
     for number, file in enumerate(files):
         trace = load(file, reading)
-        findings = _sanity(_summary(trace))
+        findings = findings_of(summary_of(trace))
         if as_json:
             told.append(_facts(trace, findings))
         else:
@@ -66,7 +65,7 @@ def stats(*files: File, reading: Reading = Reading(), as_json: Json = False) -> 
     """
     told = []
     for number, file in enumerate(files):
-        summary = _summary(load(file, reading))
+        summary = summary_of(load(file, reading))
         if as_json:
             told.append(summary.to_dict())
         else:
@@ -111,7 +110,7 @@ def convert(
     what = sources[0] if len(sources) == 1 else sources  # one path may be a stored trace, or a folder
     with bar(f"converting {names}", unit="B") as progress, worded():
         trace = convert_trace(what, target, progress=progress, **options)
-    findings = _sanity(_summary(trace))
+    findings = findings_of(summary_of(trace))
     if as_json:
         print_json({"target": target, **_facts(trace, findings)})
     else:
@@ -157,19 +156,6 @@ def _check_target(target: Path) -> None:
         raise UsageError(f"{target} exists and is no stored trace: choose another name, or remove it first")
     if not target.is_dir():
         check_writable(target)
-
-
-def _summary(trace: "Trace") -> "Summary":
-    from snapsim.traces.summary import summarise
-
-    with bar("looking", unit="requests") as progress:
-        return summarise(trace, progress=progress)
-
-
-def _sanity(summary: "Summary") -> "list[Finding]":
-    from snapsim.traces.sanity import sanity
-
-    return [finding._replace(text=as_options(finding.text)) for finding in sanity(summary)]
 
 
 def _lines(findings: "list[Finding]") -> str:

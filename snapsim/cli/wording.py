@@ -49,6 +49,7 @@ def as_options(text: str) -> str:
         shown = f'"{value}"' if " " in value else value
         return f"{_option(match['name'])} {shown}".rstrip()
 
+    text = text.replace("schedules=[policy.schedule]", "without --every")
     return _NAMED.sub(lambda match: _option(match["name"]), _ASSIGNED.sub(assigned, text))
 
 
