@@ -341,6 +341,21 @@ def test_out_of_core_gives_what_memory_gives(write, monkeypatch):
     assert columns(memory) == columns(streamed)
 
 
+@pytest.mark.parametrize("run_rows", [7, 50, 1000])
+@pytest.mark.parametrize("disks", [1, 2])
+def test_requests_of_one_second_stay_in_the_order_of_the_file(write, monkeypatch, run_rows, disks):
+    from snapsim.traces import spool
+
+    monkeypatch.setitem(spool.Spool.__init__.__kwdefaults__, "run_rows", run_rows)
+    seconds = [(number * 37 + number // 9) % 5 for number in range(200)]
+    path = write("".join(f"{1538323199 + second},{8 * number},8,1,{number % disks}\n"
+                         for number, second in enumerate(seconds)))  # fmt: skip
+    expected = [8 * 512 * number for number in sorted(range(200), key=seconds.__getitem__)]
+    for trace in (read_trace(path), open_trace(path)):
+        assert trace.info.out_of_order > 0
+        assert [offset for batch in trace.batches() for offset in batch.offset.tolist()] == expected
+
+
 def test_a_trace_is_converted_once_and_then_opened(write, tmp_path):
     path = write(msr(30) + msr(30, host="i"))
     target = tmp_path / "out.parquet"

@@ -52,6 +52,11 @@ def test_version_2_has_time_in_its_waits(read_raw, block):
     assert reading.log.notes == []
 
 
+def test_the_shortest_wait_that_counts_is_100_microseconds(read_raw):
+    reading = read_raw(READER, b"fio version 2 iolog\nf wait 100\nf wait 99\nf write 0 512\n")
+    assert reading.rows == [(100_000, 1, 0, 512)]
+
+
 def test_version_2_without_waits_says_that_it_has_no_times(read_raw):
     reading = read_raw(READER, b"fio version 2 iolog\nf write 0 512\nf write 512 512\n")
     assert [time for time, *_ in reading.rows] == [0, 0]
