@@ -74,9 +74,9 @@ notebooks-update: $(VENV)/.dev  ## run every notebook and store what it puts out
 	$(PYTHON) tools/update_notebooks.py
 
 .PHONY: bench
-bench: $(VENV)/.bench  ## measure; results go to benchmarks/results and into the README's table
-	$(PYTEST) benchmarks --benchmark-enable --benchmark-only --benchmark-json build/benchmark.json
-	$(PYTHON) benchmarks/report.py build/benchmark.json
+bench: $(VENV)/.bench  ## measure; results go to benchmarks/results and into the tables of the documentation
+	$(PYTHON) -m benchmarks.run
+	$(PYTHON) -m benchmarks.report
 
 .PHONY: constraints
 constraints: $(VENV)/.dev  ## choose new versions for constraints.txt (needs Python 3.11)
@@ -84,7 +84,7 @@ constraints: $(VENV)/.dev  ## choose new versions for constraints.txt (needs Pyt
 
 .PHONY: clean
 clean:  ## remove what was built and cached; the virtual environment stays
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find snapsim tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 .PHONY: distclean
