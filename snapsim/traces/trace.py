@@ -387,7 +387,7 @@ class Trace:
         if info.out_of_order:
             facts["out of order"] = f"{info.out_of_order:,}"
         if info.skipped_kinds:
-            facts["lines skipped"] = kinds_text(info.skipped_kinds)
+            facts["skipped"] = kinds_text(info.skipped_kinds)
         if info.dropped_lines:
             facts["damaged lines dropped"] = f"{info.dropped_lines:,}"
         return facts

@@ -261,7 +261,7 @@ def test_skipped_lines_are_no_damage(write):
     trace = read_trace(write("# made by hand\n\n" + msr(5) + "\n\n"), format="msr", damage_limit=0)
     assert (len(trace), trace.info.skipped_lines, trace.info.dropped_lines) == (5, 4, 0)
     assert (trace.info.skipped_kinds, trace.info.notes) == ({"comment": 1, "blank line": 3}, ())
-    assert "lines skipped  3 blank line, 1 comment" in repr(trace)
+    assert "skipped       3 blank line, 1 comment" in repr(trace)
     with pytest.raises(TraceError, match=r"x.csv has no request in it: 3 other lines were skipped"):
         read_trace(write("# nothing\n\n# to see\n"), format="msr")
 
