@@ -1,15 +1,15 @@
 """The one door to Numba.
 
 Numba reuses a compiled kernel as long as the file of the kernel itself is unchanged, even when a helper in
-another
-file was edited: it then returns old answers.  The cache therefore lives in a folder named by a hash of
-every kernel source, so that any edit starts a fresh cache.
+another file was edited: it then returns old answers.  The cache therefore lives in a folder named by a hash
+of every kernel source, so that any edit starts a fresh cache.
 
 `SNAPSIM_CACHE_DIR` moves the cache; `NUMBA_DISABLE_JIT=1` runs every kernel as plain Python.
 """
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -23,6 +23,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 _PACKAGE = Path(__file__).parent
 _KEEP_CACHES = 3
+_OURS = re.compile(r"[0-9a-f]{16}")
 
 
 def _kernel_sources() -> list[Path]:
@@ -43,7 +44,7 @@ def _salt() -> str:
 def _cache_root() -> Path:
     named = os.environ.get("SNAPSIM_CACHE_DIR")
     if named:
-        return Path(named)
+        return Path(named) / "snapsim-kernels"
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "snapsim" / "numba"
 
@@ -55,16 +56,16 @@ def _cache_folder() -> Path:
         folder = root / _salt()
         folder.mkdir(parents=True, exist_ok=True)
         os.utime(folder)
-        old = sorted(filter(Path.is_dir, root.iterdir()), key=lambda path: path.stat().st_mtime)
-        for path in old[:-_KEEP_CACHES]:
+        caches = [path for path in root.iterdir() if path.is_dir() and _OURS.fullmatch(path.name)]
+        caches.sort(key=lambda path: path.stat().st_mtime)
+        for path in caches[:-_KEEP_CACHES]:
             shutil.rmtree(path, ignore_errors=True)
     except (OSError, RuntimeError):  # read-only or missing home: compile into a folder of this process
         return Path(tempfile.mkdtemp(prefix="snapsim-numba-"))
     return folder
 
 
-if not numba.config.DISABLE_JIT:
-    numba.config.CACHE_DIR = str(_cache_folder())
+_FOLDER = "" if numba.config.DISABLE_JIT else str(_cache_folder())
 
 
 @overload
@@ -80,12 +81,11 @@ def kernel(function: F | None = None, *, allocates: bool = True) -> F | Callable
     ----------
     function : callable
         A module-level function that calls other kernels by name only: one that takes a function as an
-        argument, or
-        closes over one, would never be found in the cache again.
+        argument, or closes over one, would never be found in the cache again.
     allocates : bool
         False promises that the function makes no array.  Numba then counts no references, which otherwise
-        costs two atomic
-        operations for every array passed to a helper: 13 ns a call, more than many helpers take.
+        costs two atomic operations for every array passed to a helper: 13 ns a call, more than many
+        helpers take.
 
     Returns
     -------
@@ -94,7 +94,13 @@ def kernel(function: F | None = None, *, allocates: bool = True) -> F | Callable
     """
 
     def compiled(plain: F) -> F:
-        jitted: F = numba.njit(cache=True, nogil=True, _nrt=allocates, forceinline=not allocates)(plain)
+        # the folder is fixed when a function is decorated: whoever else uses Numba keeps their own
+        others = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = _FOLDER or others
+        try:
+            jitted: F = numba.njit(cache=True, nogil=True, _nrt=allocates, forceinline=not allocates)(plain)
+        finally:
+            numba.config.CACHE_DIR = others
         return jitted
 
     return compiled if function is None else compiled(function)

@@ -62,6 +62,7 @@ class LifetimeCounter:
             msg = "instants must be increasing, and at least one"
             raise UsageError(msg)
         self._instants = instants
+        self._size = capacity
         self._counting = counting
         block_size = counting.block_size
         n_blocks = max(-(-capacity // block_size), 0)
@@ -113,12 +114,24 @@ class LifetimeCounter:
             np.ascontiguousarray(batch.offset, np.int64),
             np.ascontiguousarray(batch.length, np.int64),
         )
+        self._check(*columns[2:])
         done = 0
         while done < len(columns[0]):
             done = kernels.count_requests(*columns, done, self._rules, *self._table.arrays, self._state)
             if done < len(columns[0]):
                 self._make_room()
         return self
+
+    def _check(self, offset: Int64Array, length: Int64Array) -> None:
+        """Refuse what lies outside the volume: kernels do not look."""
+        inside = length > 0
+        if len(length) and (
+            int(length.min()) < 0
+            or int(np.min(offset, where=inside, initial=0)) < 0
+            or int(np.max(offset + length, where=inside, initial=0)) > self._size
+        ):
+            msg = f"a request lies outside the volume of {format_size(self._size)}"
+            raise UsageError(msg)
 
     def add_all(self, batches: Iterable[Batch]) -> Self:
         """Count all batches of an iterable, in order."""
@@ -188,11 +201,11 @@ class LifetimeCounter:
 
     def _mark(self, extents: tuple[tuple[int, int], ...]) -> int:
         table = np.array(extents, dtype=np.int64).reshape(-1, 2)
-        table = table[table[:, 1] > 0]
         size = self._rules.n_blocks * self._rules.block_size
-        if np.any(table[:, 0] < 0) or np.any(table.sum(axis=1) > size):
+        if np.any(table < 0) or np.any(table[:, 1] > size - table[:, 0]):
             msg = f"the map of allocated extents reaches beyond the volume of {format_size(size)}"
             raise UsageError(msg)
+        table = table[table[:, 1] > 0]
         done = marked = 0
         while done < len(table):
             offset, length = np.ascontiguousarray(table[done:, 0]), np.ascontiguousarray(table[done:, 1])

@@ -169,11 +169,13 @@ def flush_epoch(state):
 def _pass_time(now, state, cells_room):
     """Finish every epoch that ends at or before `now`; return False when the cell lists must grow first."""
     boundaries, cursor = state.boundaries, state.cursor
-    while cursor[EPOCH] < boundaries.shape[0] and now >= boundaries[cursor[EPOCH]]:
-        if max(cursor[DEATH_CELLS], cursor[READ_CELLS]) + (state.tallies.shape[0] >> 1) > cells_room:
-            return False
-        flush_epoch(state)
-        cursor[EPOCH] += 1
+    if max(cursor[DEATH_CELLS], cursor[READ_CELLS]) + (state.tallies.shape[0] >> 1) > cells_room:
+        return False
+    flush_epoch(state)  # the only one that has counts: nothing happened in those that are passed over
+    epoch = cursor[EPOCH]
+    while epoch < boundaries.shape[0] and now >= boundaries[epoch]:
+        epoch += 1
+    cursor[EPOCH] = epoch
     return True
 
 
@@ -183,9 +185,11 @@ def _warm(offset, begin, stop, shift, directory, leaves):
     seen = 0
     for position in range(np.uint64(begin), np.uint64(stop)):
         block = offset[np.uint64(position)] >> shift
-        entry = directory[np.uint64(block >> LEAF_BITS)]
-        if entry > UNIFORM:
-            seen |= leaves[np.uint64((entry << LEAF_BITS) + (block & SLOT_MASK))]
+        index = np.uint64(block >> LEAF_BITS)
+        if index < np.uint64(directory.shape[0]):  # a FLUSH may name any offset
+            entry = directory[index]
+            if entry > UNIFORM:
+                seen |= leaves[np.uint64((entry << LEAF_BITS) + (block & SLOT_MASK))]
     return seen
 
 
@@ -267,7 +271,7 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
             _drain(log, n_logged, tallies)
             n_logged = 0
             if not _pass_time(time_ns[i], state, cells_room):
-                stopped = np.int64(i)
+                stopped = int(i)
                 break
             epoch = cursor[EPOCH]
             code = epoch + FIRST_BIRTH
@@ -318,7 +322,7 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
             continue
         if free_leaves(leaves, used) < NEW_LEAVES:
             cursor[LEAVES_WANTED] = NEW_LEAVES
-            stopped = np.int64(i)
+            stopped = int(i)
             break
         if kind == _WRITE:
             overwrite(directory, leaves, words, used, first, stop, code, deaths)

@@ -106,7 +106,7 @@ class Qcow2Layout:
         (`qcow2_refcount_area`).  The old table becomes free and is used again.
         """
         table, blocks, reserved = 1, 1, 0
-        rows = []
+        rows: list[tuple[int, int, int, int]] = []
         while not rows or rows[-1][0] * self.cluster_size < _LARGEST_FILE:
             named = table * self._per_table_cluster
             rows.append((named * (self._per_block - 1) - table, table, blocks, reserved))

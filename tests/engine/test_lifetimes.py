@@ -304,3 +304,21 @@ def test_instants_must_increase():
 def test_a_map_beyond_the_volume_is_refused():
     with pytest.raises(UsageError, match="beyond the volume"):
         LifetimeCounter(INSTANTS, Counting(block_size=512, initial=((0, 1 << 20),)), capacity=4096)
+
+
+def test_a_flush_may_name_any_offset():
+    """Also where the table is large enough for look-ups to be made beforehand."""
+    rows = [(5, WRITE, leaf << 24, 4096) for leaf in range(1200)]
+    flushes = [(6, FLUSH, 1 << 60, 0)] * 200
+    assert count(batch(*rows, *flushes), capacity=1200 << 24, initial="thin").births[0] == 1200
+
+
+@pytest.mark.parametrize("row", [(5, WRITE, 1 << 40, 4096), (5, READ, -4096, 4096), (5, WRITE, 0, -1)])
+def test_requests_outside_the_volume_are_refused(row):
+    with pytest.raises(UsageError, match="outside the volume"):
+        count(batch(row))
+
+
+def test_a_map_that_overflows_is_refused():
+    with pytest.raises(UsageError, match="beyond the volume"):
+        LifetimeCounter(INSTANTS, Counting(block_size=512, initial=((1 << 62, 1 << 62),)), capacity=4096)
