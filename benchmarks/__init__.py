@@ -1,0 +1,1 @@
+"""What snapsim's speed is measured with: `make bench`, or `python -m benchmarks.run`."""
