@@ -37,7 +37,11 @@ _QUANTITIES = (
     Quantity("live_bytes", "int64", "bytes", "Live data", "What the volume itself shows, in whole blocks."),
     Quantity("snapshot_bytes", "int64", "bytes", "Snapshot data", "Data that only snapshots need."),
     Quantity(
-        "metadata_bytes", "int64", "bytes", "Metadata", "Tables that the mechanism keeps for the snapshots."
+        "metadata_bytes",
+        "int64",
+        "bytes",
+        "Metadata",
+        "Tables that the mechanism keeps, for the volume and for its snapshots.",
     ),
     Quantity(
         "memory_bytes", "int64", "bytes", "Memory images", "Saved guest memory of memory and full snapshots."
@@ -59,6 +63,27 @@ _QUANTITIES = (
         "bytes",
         "Transient peak",
         "Most snapshot space between this instant and the one before: before the prune and during merges.",
+    ),
+    Quantity(
+        "reserve_bytes",
+        "int64",
+        "bytes",
+        "Snapshot reserve",
+        "Most that snapshots need since the instant before: data, their tables and memory images.",
+    ),
+    Quantity(
+        "peak_total_bytes",
+        "int64",
+        "bytes",
+        "Peak with the volume",
+        "Most since the instant before: live data, snapshot data, all tables, memory images.",
+    ),
+    Quantity(
+        "peak_allocated_bytes",
+        "int64",
+        "bytes",
+        "Peak allocated",
+        "Most space that the mechanism holds on its store since the instant before.",
     ),
     Quantity(
         "merged_bytes",

@@ -8,7 +8,7 @@ ingredients are known from the deadlists of ZFS and from temporal-distance model
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +18,7 @@ from snapsim.engine.blocktable import TableMemory
 from snapsim.engine.boxsums import BoxSums
 from snapsim.errors import CapacityError, UsageError
 from snapsim.types import Int64Array
-from snapsim.units import format_size
+from snapsim.units import format_size, parse_size
 
 _DENSE_BYTES = 1 << 30
 
@@ -212,6 +212,13 @@ class LifetimeMatrix:
         UsageError
             The matrix does not know its trace.
         """
+        unknown = sorted(set(changes) - {item.name for item in fields(Counting)})
+        if unknown:
+            names = ", ".join(item.name for item in fields(Counting))
+            msg = f"recount takes no {unknown[0]!r}: it takes {names}"
+            raise UsageError(msg)
+        if "block_size" in changes:
+            changes["block_size"] = parse_size(changes["block_size"])  # type: ignore[arg-type]
         counting = replace(self.counting, **changes)  # type: ignore[arg-type]
         if counting == self.counting:
             return self
@@ -453,7 +460,7 @@ def _after(kept: Int64Array, now: int) -> Int64Array:
 
 def _bound(value: float | None, default: float, lowest: int, highest: int) -> int:
     bound = default if value is None else value
-    return int(min(max(bound, lowest), highest))
+    return math.floor(min(max(bound, lowest), highest))
 
 
 def _initial_text(initial: str | tuple[tuple[int, int], ...]) -> str:

@@ -244,7 +244,7 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
     epoch = cursor[EPOCH]
     code = epoch + FIRST_BIRTH
     next_boundary = boundaries[epoch] if epoch < n_instants else _NEVER
-    born = 0
+    born = np.int64(0)
     plain = _WRITE if mark_reads == 0 else -1  # in one leaf, these need nothing but an exchange of codes
     stopped = time_ns.shape[0]
     cursor[LEAVES_WANTED] = 0
@@ -267,7 +267,7 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
                 warmed |= _warm(offset, position, warm_at, shift, directory, leaves)
         if time_ns[i] >= next_boundary:
             births[epoch] += born
-            born = 0
+            born = np.int64(0)
             _drain(log, n_logged, tallies)
             n_logged = 0
             if not _pass_time(time_ns[i], state, cells_room):

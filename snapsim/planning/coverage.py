@@ -58,16 +58,19 @@ def coverage(timeline: Timeline, *, trace_span_ns: int, time_scale: float = 1.0)
     reach = timeline.policy.reach_ns
     span = format_duration(trace_span_ns)
     steady = reach is not None and trace_span_ns >= reach
-    if reach is None:
+    if not len(timeline.created):
+        steady = False
+        verdict = "No snapshot was taken: no tick of the schedule lies within the instants."
+    elif reach is None:
         verdict = (
             f"The policy keeps some snapshots without end, the trace lasts {span}: space goes on growing, "
             f"and the peak is only "
             "that of the trace."
         )
     elif not steady:
-        share = 100 * trace_span_ns / reach if reach else 0.0
+        share = min(100 * trace_span_ns / reach, 99.9)
         verdict = (
-            f"The policy reaches back {format_duration(reach)}, the trace lasts {span} ({share:.2g} % of "
+            f"The policy reaches back {format_duration(reach)}, the trace lasts {span} ({share:.3g} % of "
             f"it): only the start-up "
             "was seen, and the steady state needs more space than the peak shown."
         )

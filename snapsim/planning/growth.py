@@ -25,12 +25,16 @@ from snapsim.units import format_duration, format_size
 
 __all__ = ["Growth", "growth"]
 
-_SUMMED = (
+_AT_THE_END = (
     "live_bytes", "snapshot_bytes", "metadata_bytes", "memory_bytes", "total_bytes", "allocated_bytes",
     "file_bytes",
-    "peak_bytes", "merged_bytes", "copied_bytes", "freed_bytes", "lower_bytes", "upper_bytes",
+)  # fmt: skip
+_SUMMED = (
+    *_AT_THE_END, "peak_bytes", "reserve_bytes", "peak_total_bytes", "peak_allocated_bytes", "merged_bytes",
+    "copied_bytes", "freed_bytes", "lower_bytes", "upper_bytes",
 )  # fmt: skip
 _PERCENTILES = (50, 95, 99)
+_POOL = "The pool"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,12 +86,11 @@ class Growth:
         [bytes, and a count]
         """
         frame = self.frame
-        reserve = frame["peak_bytes"] + frame["metadata_bytes"] + frame["memory_bytes"]
         return {
             "snapshot_bytes": int(frame["peak_bytes"].max()),
-            "reserve_bytes": int(reserve.max()),
-            "total_bytes": int((frame["live_bytes"] + reserve).max()),
-            "allocated_bytes": int(frame["allocated_bytes"].max()),
+            "reserve_bytes": int(frame["reserve_bytes"].max()),
+            "total_bytes": int(frame["peak_total_bytes"].max()),
+            "allocated_bytes": int(frame["peak_allocated_bytes"].max()),
             "snapshots": int(space_chain(self.timeline).count(before_prune=True).max(initial=0)),
         }
 
@@ -122,7 +125,7 @@ class Growth:
             "block_size": self.block_size,
             "peak": self.peak,
             "percentiles": self.percentiles,
-            "end": {name: int(end[name]) for name in ("snapshots", *_SUMMED[:7])},
+            "end": {name: int(end[name]) for name in ("snapshots", *_AT_THE_END)},
             "totals": {
                 name: int(frame[name].sum()) for name in ("merged_bytes", "copied_bytes", "freed_bytes")
             },
@@ -236,17 +239,43 @@ def growth(
     [0, 4096, 4096, 4096]
     """
     found = find_mechanism(mechanism)
+    _check_timeline(timeline)
     if isinstance(lifetimes, LifetimeMatrix):
         return _one(lifetimes, timeline, found, bounds=bounds)
-    named = (
-        dict(lifetimes)
-        if isinstance(lifetimes, Mapping)
-        else {str(i): one for i, one in enumerate(lifetimes)}
-    )
+    named = _named(lifetimes)
     if not named:
         msg = "growth of a group needs at least one volume"
         raise UsageError(msg)
+    for name, one in named.items():
+        _check_member(name, one, next(iter(named.values())))
     return _group({name: _one(one, timeline, found, bounds=bounds) for name, one in named.items()})
+
+
+def _named(lifetimes: object) -> dict[str, LifetimeMatrix]:
+    if isinstance(lifetimes, Mapping):
+        return dict(lifetimes)
+    if isinstance(lifetimes, Sequence) and not isinstance(lifetimes, str):
+        return {str(number): one for number, one in enumerate(lifetimes)}
+    msg = f"lifetimes is a {type(lifetimes).__name__}: count them with snapsim.count_lifetimes"
+    raise UsageError(msg)
+
+
+def _check_timeline(timeline: object) -> None:
+    if not isinstance(timeline, Timeline):
+        msg = f"timeline is a {type(timeline).__name__}: make one with policy.timeline(lifetimes.instants)"
+        raise UsageError(msg)
+
+
+def _check_member(name: object, one: object, first: object) -> None:
+    if not isinstance(one, LifetimeMatrix) or not isinstance(first, LifetimeMatrix):
+        msg = f"lifetimes of {name!r} are a {type(one).__name__}: count them with snapsim.count_lifetimes"
+        raise UsageError(msg)
+    if one.block_size != first.block_size:
+        msg = (
+            f"the volumes of a group are counted in blocks of {format_size(first.block_size)} and "
+            f"{format_size(one.block_size)}: count all with one block_size"
+        )
+        raise UsageError(msg)
 
 
 def space_chain(timeline: Timeline) -> space.Chain:
@@ -274,7 +303,8 @@ def _one(lifetimes: LifetimeMatrix, timeline: Timeline, mechanism: Mechanism, *,
             for initial in ("thin", "thick")
         )
     frame = _frame(timeline, series, lower, upper)
-    span = trace.start_ns + trace.last_ns - int(timeline.instants[0])
+    last = min(trace.start_ns + trace.last_ns, int(timeline.instants[-1]))
+    span = max(last - max(trace.start_ns, int(timeline.instants[0])), 0)
     return Growth(
         frame=frame,
         snapshots=_kept_at_end(counted["data"], timeline, mechanism),
@@ -283,14 +313,18 @@ def _one(lifetimes: LifetimeMatrix, timeline: Timeline, mechanism: Mechanism, *,
         coverage=coverage(timeline, trace_span_ns=span, time_scale=trace.info.time_scale),
         block_size=lifetimes.block_size,
         assumptions=_assumptions(trace, lifetimes, mechanism, timeline),
-        findings=series.findings,
+        findings=(*_full_pool(mechanism, frame), *series.findings),
         provenance=_provenance(trace, lifetimes, mechanism, timeline),
     )
 
 
 def _frame(timeline: Timeline, series: Series, lower: Int64Array, upper: Int64Array) -> pd.DataFrame:
-    count = space_chain(timeline).count()
+    chain = space_chain(timeline)
+    count = chain.count()
     memory = count * timeline.ram
+    tables = series.tables_most - series.metadata
+    memory_most = chain.count(before_prune=True) * timeline.ram
+    reserve = series.peak + np.maximum(series.tables_most - series.tables_alone, 0) + memory_most
     frame = pd.DataFrame(
         {
             "time": pd.to_datetime(timeline.instants, unit="ns", utc=True).as_unit("ns"),
@@ -302,6 +336,9 @@ def _frame(timeline: Timeline, series: Series, lower: Int64Array, upper: Int64Ar
             "total_bytes": series.live + series.snapshot + series.metadata + memory,
             "allocated_bytes": series.allocated + memory,
             "file_bytes": series.files,
+            "reserve_bytes": reserve,
+            "peak_total_bytes": series.live + series.peak + series.tables_most + memory_most,
+            "peak_allocated_bytes": series.allocated + series.peak - series.snapshot + tables + memory_most,
             "peak_bytes": series.peak,
             "merged_bytes": series.merged,
             "copied_bytes": series.copied,
@@ -351,26 +388,51 @@ def _group(members: dict[str, Growth]) -> Growth:
     extra = (len(members) - 1) * first.frame["memory_bytes"]
     frame["total_bytes"] -= extra
     frame["allocated_bytes"] -= extra
+    most = (len(members) - 1) * space_chain(first.timeline).count(before_prune=True) * first.timeline.ram
+    for name in ("reserve_bytes", "peak_total_bytes", "peak_allocated_bytes"):
+        frame[name] -= most
     snapshots = first.snapshots.copy()
     for name in ("exclusive_bytes", "written_bytes"):
         snapshots[name] = sum(member.snapshots[name].to_numpy() for member in members.values())
-    longest = max((member.coverage for member in members.values()), key=lambda one: one.trace_span_ns)
+    shortest = min((member.coverage for member in members.values()), key=lambda one: one.trace_span_ns)
     named = list(members.items())
     return Growth(
         frame=frame,
         snapshots=snapshots,
         mechanism=first.mechanism,
         timeline=first.timeline,
-        coverage=longest,
+        coverage=shortest,
         block_size=first.block_size,
         assumptions=tuple(dict.fromkeys(text for _, member in named for text in member.assumptions)),
-        findings=tuple(f"{name}: {text}" for name, member in named for text in member.findings),
+        findings=(
+            *_full_pool(first.mechanism, frame),
+            *(
+                f"{name}: {text}"
+                for name, one in named
+                for text in one.findings
+                if not text.startswith(_POOL)
+            ),
+        ),
         provenance={
             **first.provenance,
             "traces": {name: member.provenance["trace"] for name, member in named},
         },
         members=members,
     )
+
+
+def _full_pool(mechanism: Mechanism, frame: pd.DataFrame) -> tuple[str, ...]:
+    """Say when the pool is full, if it ever is."""
+    pool = mechanism.pool
+    over = frame["peak_allocated_bytes"].to_numpy() > pool.size
+    if not pool.size or pool.per_snapshot or not over.any():
+        return ()
+    when = frame["time"].iloc[int(np.argmax(over))]
+    needed = format_size(int(frame["peak_allocated_bytes"].max()))
+    then = pool.when_full.replace("-", " ")
+    full = f"{_POOL} of {format_size(pool.size)} is full by {when:%Y-%m-%d %H:%M} UTC"
+    text = f"{full}, then {then}; it needs {needed}."
+    return (text,)
 
 
 def _assumptions(
@@ -410,6 +472,16 @@ def _assumptions(
         )
     if mechanism.lower_bound:
         texts.append(f"The block model of {mechanism.title} is a lower bound.")
+    if mechanism.deletion.kind == "merge":
+        texts.append(
+            "Peaks during merges are exact where nothing is discarded; discarded blocks can add to them."
+        )
+    counted = mechanism.matrices(lifetimes.block_size)[0]
+    if (counted.discard, counted.zeroes) != (lifetimes.counting.discard, lifetimes.counting.zeroes):
+        texts.append(
+            f"What discards and zeroes do is the mechanism's rule (discard={counted.discard}, "
+            f"zeroes={counted.zeroes}), whatever the lifetimes were counted with."
+        )
     texts += mechanism.caveats
     return tuple(dict.fromkeys(texts))
 

@@ -125,6 +125,12 @@ def given(instants: Int64Array | pd.DatetimeIndex | Iterable[object]) -> Int64Ar
     UsageError
         They are not increasing, there is none, or one cannot be read.
     """
+    if isinstance(instants, str) or not isinstance(instants, Iterable):
+        msg = f"instants is {instants!r}: give several points in time, in a list or an array"
+        raise UsageError(msg)
+    if isinstance(instants, pd.DatetimeIndex) and instants.hasnans:
+        msg = "instants hold a missing point in time"
+        raise UsageError(msg)
     if isinstance(instants, pd.DatetimeIndex):
         values: object = instants.as_unit("ns").asi8
     elif isinstance(instants, np.ndarray) and instants.dtype.kind in "iu":
@@ -134,6 +140,9 @@ def given(instants: Int64Array | pd.DatetimeIndex | Iterable[object]) -> Int64Ar
     whole = np.asarray(values)
     if whole.dtype.kind not in "iu" and whole.size:
         msg = "instants must be whole nanoseconds or points in time"
+        raise UsageError(msg)
+    if whole.size and whole.dtype.kind == "u" and int(whole.max()) >= 1 << 63:
+        msg = "instants must fit into 63 bits"
         raise UsageError(msg)
     result = whole.astype(np.int64).reshape(-1)
     if not len(result) or np.any(np.diff(result) <= 0):

@@ -100,6 +100,7 @@ def count_lifetimes(
         zeroes=zeroes,
         grain=parse_size(grain),
     )
+    _check_trace(trace)
     trace.capacity  # noqa: B018  refuses several volumes before anything is counted
     last_ns = trace.start_ns + trace.last_ns
     chosen = _instants(
@@ -215,14 +216,32 @@ def _initial(initial: Initial) -> str | tuple[tuple[int, int], ...]:
         return initial
     if isinstance(initial, str | os.PathLike):
         return _image_map(Path(initial))
-    if isinstance(initial, pd.DataFrame):
-        table = initial[["offset", "length"]].to_numpy(np.int64)
-    else:
-        table = np.asarray(list(initial), dtype=np.int64).reshape(-1, 2)  # type: ignore[arg-type]
+    table = _pairs(initial)
     if np.any(table < 0):
         msg = "initial holds an extent with a negative offset or length"
         raise UsageError(msg)
     return tuple((int(offset), int(length)) for offset, length in table)
+
+
+def _check_trace(trace: object) -> None:
+    if not isinstance(trace, Trace):
+        msg = f"trace is a {type(trace).__name__}: read one with snapsim.read_trace"
+        raise UsageError(msg)
+
+
+def _pairs(initial: object) -> Int64Array:
+    """Return offsets and lengths as an array of two columns."""
+    if isinstance(initial, pd.DataFrame) and {"offset", "length"} <= set(initial.columns):
+        initial = initial[["offset", "length"]].to_numpy()
+    rows = np.array(list(initial) if isinstance(initial, Iterable) else [None])
+    if not rows.size:
+        return np.empty((0, 2), np.int64)
+    if rows.dtype.kind not in "iu" or rows.ndim != 2 or rows.shape[1] != 2:
+        msg = (
+            'initial is none of "thick", "thin", "read-first", a file, or pairs of whole offsets and lengths'
+        )
+        raise UsageError(msg)
+    return rows.astype(np.int64)
 
 
 def _image_map(path: Path) -> tuple[tuple[int, int], ...]:

@@ -29,8 +29,12 @@ class Series:
     live, snapshot, metadata, allocated, files, peak, merged, copied, freed : int64 arrays, shape
     (n_instants,)
         As the columns of the same names that `snapsim.schema` registers.  [bytes]
+    tables_most : int64 array, shape (n_instants,)
+        Metadata while all snapshots of the instant exist, those about to be deleted too.  [bytes]
+    tables_alone : int64 array, shape (n_instants,)
+        Metadata that the volume would have without snapshots.  [bytes]
     findings : tuple of str
-        What pool rules and limits have to say.
+        What the mechanism's rules and limits have to say.
     """
 
     live: Int64Array
@@ -42,6 +46,8 @@ class Series:
     merged: Int64Array
     copied: Int64Array
     freed: Int64Array
+    tables_most: Int64Array
+    tables_alone: Int64Array
     findings: tuple[str, ...] = ()
 
 
@@ -149,9 +155,9 @@ def _shared(place: _Place) -> Series:
         {name: lives[name] + shares[name].before for name in lives}, chain.count(before_prune=True)
     )
     states = place.usage({name: lives[name] + shares[name].after for name in lives}, chain.count())
-    tables = place.tables(replace(states, before_prune=fullest))
+    tables, tables_most = place.tables(replace(states, before_prune=fullest)), place.tables(fullest)
     allocated = place.stored((live + held.after) * unit) + tables
-    most = np.maximum(allocated, place.stored((live + held.before) * unit) + place.tables(fullest))
+    most = np.maximum(allocated, place.stored((live + held.before) * unit) + tables_most)
     findings = []
     if place.mechanism.pool.refreservation:
         allocated, finding = _refreserved(place, allocated, live * unit)
@@ -170,7 +176,9 @@ def _shared(place: _Place) -> Series:
         merged=np.zeros(n, np.int64),
         copied=copied,
         freed=space.per_instant(chain.deletions.at, held.freed, n) * unit,
-        findings=(*findings, *_pool_findings(place, allocated, tables)),
+        tables_most=np.maximum(tables, tables_most),
+        tables_alone=place.tables(place.usage(lives, np.zeros(n, np.int64))),
+        findings=(*findings, *_limits(place, tables_most)),
     )
 
 
@@ -197,7 +205,16 @@ def _layers(place: _Place) -> Series:
     def usage(low: Int64Array, high: Int64Array) -> Usage:
         return place.usage(space.layer_boxes(place.counted, low, high), 1)
 
-    tables = space.sum_over_layers(lambda low, high: place.tables(usage(low, high)), chain)
+    def layer_tables(low: Int64Array, high: Int64Array) -> Int64Array:
+        return place.tables(usage(low, high))
+
+    tables = space.sum_over_layers(layer_tables, chain)
+    merged_away = (
+        layer_tables(gone.previous, gone.dropped)
+        + layer_tables(gone.dropped, gone.following)
+        - layer_tables(gone.previous, gone.following)
+    )
+    now = np.arange(n)
     files = space.sum_over_layers(lambda low, high: place.length(usage(low, high)), chain)
     live = space.live(place.data, n) * unit
     step = place.mechanism.pool.growth_step
@@ -212,30 +229,31 @@ def _layers(place: _Place) -> Series:
         merged=space.per_instant(gone.at, moves.moved, n) * unit,
         copied=held.died * unit if place.mechanism.copies_old_data else np.zeros(n, np.int64),
         freed=space.per_instant(gone.at, held.freed, n) * unit,
-        findings=_pool_findings(place, allocated, tables),
+        tables_most=tables + space.per_instant(gone.at, merged_away, n),
+        tables_alone=layer_tables(np.full(n, space.OPEN), now),
+        findings=_limits(place, tables),
     )
 
 
 def _private(place: _Place) -> Series:
     """A store for each snapshot, into which old blocks are copied; nothing is shared between stores."""
     chain, n, unit = place.chain, place.n, place.data.block_size
-    zeros = lambda: np.zeros(n, np.int64)  # noqa: E731
-    held, tables, before, copied, freed, allocated = (zeros() for _ in range(6))
+    held, tables, before, copied, freed, allocated, tables_most, none = np.zeros((8, n), np.int64)
     size = place.mechanism.pool.size if place.mechanism.pool.per_snapshot else 0
-    full: dict[int, int] = {}
+    full: set[int] = set()
+    largest = 0
     for stores in space.private_stores(place.data, chain):
         table = place.tables(place.usage(dict.fromkeys(place.counted, stores.blocks), 1))
         taken = stores.blocks * unit
         if size:
-            over = taken + table > size
-            for snapshot, instant in zip(
-                stores.snapshot[over].tolist(), stores.instant[over].tolist(), strict=True
-            ):
-                full.setdefault(snapshot, instant)
+            needed = taken + table
+            full.update(stores.snapshot[needed > size].tolist())
+            largest = max(largest, int(needed.max(initial=0)))
             # an invalid store stays as large as it was made
             taken = np.minimum(taken, size)
         exists = stores.instant < chain.deleted[stores.snapshot]
         np.add.at(before, stores.instant, taken)
+        np.add.at(tables_most, stores.instant, table)
         np.add.at(held, stores.instant[exists], taken[exists])
         np.add.at(tables, stores.instant[exists], table[exists])
         np.add.at(
@@ -248,16 +266,16 @@ def _private(place: _Place) -> Series:
         np.add.at(copied, stores.instant[same], grown[same])
         np.add.at(freed, stores.instant[~exists], taken[~exists])
     live = space.live(place.data, n) * unit
-    findings = list(_pool_findings(place, live + allocated, tables))
+    findings = list(_limits(place, tables_most))
     if full:
         findings.append(
             f"{len(full)} of {len(chain.created)} snapshots fill their store of {format_size(size)} and "
-            f"become invalid; "
-            f"the store would have to be larger."
+            f"become invalid: the figures are those of full stores; {format_size(largest)} each would do."
         )
     return Series(
-        live=live, snapshot=held, metadata=tables, allocated=live + allocated, files=zeros(),
-        peak=np.maximum(before, held), merged=zeros(), copied=copied, freed=freed, findings=tuple(findings),
+        live=live, snapshot=held, metadata=tables, allocated=live + allocated, files=none,
+        peak=np.maximum(before, held), merged=none, copied=copied, freed=freed, tables_most=tables_most,
+        tables_alone=none, findings=tuple(findings),
     )  # fmt: skip
 
 
@@ -266,7 +284,9 @@ def _detached(place: _Place) -> Series:
     chain, n, unit = place.chain, place.n, place.data.block_size
     held = space.detached(place.data, chain)
     live = space.live(place.data, n) * unit
-    tables = place.tables(place.usage({"data": held.after, **_others(place, chain)}, chain.count()))
+    after = {name: space.detached(matrix, chain).after for name, matrix in place.counted.items()}
+    tables = place.tables(place.usage(after, chain.count()))
+    fullest = {name: space.detached(matrix, chain).before for name, matrix in place.counted.items()}
     added = np.diff(held.after, prepend=0) + space.per_instant(chain.deletions.at, held.freed, n)
     return Series(
         live=live,
@@ -278,27 +298,17 @@ def _detached(place: _Place) -> Series:
         merged=np.zeros(n, np.int64),
         copied=added * unit,
         freed=space.per_instant(chain.deletions.at, held.freed, n) * unit,
-        findings=_pool_findings(place, held.after * unit + tables, tables),
+        tables_most=place.tables(place.usage(fullest, chain.count(before_prune=True))),
+        tables_alone=np.zeros(n, np.int64),
+        findings=_limits(place, tables),
     )
 
 
-def _others(place: _Place, chain: Chain) -> dict[str, Int64Array]:
-    return {
-        name: space.detached(matrix, chain).after for name, matrix in place.counted.items() if name != "data"
-    }
-
-
-def _pool_findings(place: _Place, allocated: Int64Array, tables: Int64Array) -> tuple[str, ...]:
-    """Compare what is held with what the pool, its metadata and the mechanism's limits allow."""
+def _limits(place: _Place, tables: Int64Array) -> tuple[str, ...]:
+    """Compare snapshots and metadata with what the mechanism allows."""
     pool, limits = place.mechanism.pool, place.mechanism.limits
     most = int(place.chain.count(before_prune=True).max(initial=0))
     findings = []
-    if pool.size and not pool.per_snapshot and int(allocated.max(initial=0)) > pool.size:
-        at = int(np.argmax(allocated > pool.size))
-        findings.append(
-            f"The pool of {format_size(pool.size)} is full at instant {at} of {place.n}; then: "
-            f"{pool.when_full.replace('-', ' ')}."
-        )
     if pool.metadata_size and int(tables.max(initial=0)) > pool.metadata_size:
         findings.append(f"Metadata grows past the {format_size(pool.metadata_size)} that the pool can hold.")
     if limits.hard and most > limits.hard:

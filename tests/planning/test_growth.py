@@ -4,6 +4,7 @@ import json
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from snapsim import schema
 from snapsim.engine.reference import ReferenceVolume
 from snapsim.errors import MechanismError, UsageError
 from snapsim.testing import strategies
-from snapsim.units import DAY, MINUTE
+from snapsim.units import DAY, HOUR, MINUTE
 
 START = 1_704_067_200 * 10**9  # 2024-01-01T00:00Z, a Monday
 UNIT = 4096
@@ -213,7 +214,7 @@ def test_a_group_peaks_with_its_sum_not_with_its_parts():
 )
 def test_the_coverage_verdict(lifetimes, keep, steady, words):
     timeline = ss.Policy(schedule="@hourly", **keep).timeline(lifetimes.instants)
-    coverage = ss.growth(lifetimes, timeline, mechanism="wafl".replace("wafl", "zfs"), bounds=False).coverage
+    coverage = ss.growth(lifetimes, timeline, mechanism="dm-thin", bounds=False).coverage
     assert coverage.steady is steady
     assert words in coverage.verdict
 
@@ -294,4 +295,113 @@ def test_assumptions_are_said(policy):
 )
 def test_what_makes_no_sense_is_refused(lifetimes, policy, call, error, message):
     with pytest.raises(error, match=message):
+        call(lifetimes, policy.timeline(lifetimes.instants))
+
+
+def test_the_reserve_leaves_out_what_the_volume_has_anyway(week):
+    """Without snapshots nothing is reserved, although the mechanism keeps tables for the volume."""
+    for name in (
+        "zfs",
+        "dm-thin",
+        "se-sparse",
+        "qcow2-external",
+        "qcow2-internal",
+        "avhdx",
+        "dm-snapshot",
+        "ebs",
+    ):
+        mechanism = ss.mechanism(name)
+        counted = ss.count_lifetimes(week, every="1d", block_size=mechanism.block_size)
+        never = ss.Policy(schedule="0 0 1 1 *", keep_last=1).timeline(counted.instants[1:])
+        assert len(never) == 0
+        none = ss.count_lifetimes(week, instants=counted.instants[1:], block_size=mechanism.block_size)
+        answer = ss.growth(none, never, mechanism=mechanism, bounds=False)
+        assert answer.peak["reserve_bytes"] == 0
+        assert answer.peak["total_bytes"] == int(
+            (answer.frame["live_bytes"] + answer.frame["metadata_bytes"]).max()
+        )
+        assert "No snapshot was taken" in answer.coverage.verdict
+        assert not answer.coverage.steady
+
+
+def test_the_reserve_holds_one_snapshot_more_than_are_kept(lifetimes):
+    policy = ss.Policy(schedule="@hourly", keep_last=5, memory="full", ram="1GiB")
+    answer = ss.growth(lifetimes, policy.timeline(lifetimes.instants), mechanism="qcow2-internal")
+    assert answer.peak["snapshots"] == 6
+    memory = 6 << 30
+    assert answer.peak["reserve_bytes"] > memory + answer.peak["snapshot_bytes"]
+    group = ss.growth([lifetimes, lifetimes], answer.timeline, mechanism="qcow2-internal")
+    assert group.peak["reserve_bytes"] - memory == 2 * (answer.peak["reserve_bytes"] - memory)
+    frame = answer.frame
+    assert (frame["peak_allocated_bytes"] >= frame["allocated_bytes"]).all()
+    assert (frame["peak_total_bytes"] >= frame["total_bytes"]).all()
+
+
+def test_a_pool_that_is_full_says_when(week):
+    counted = ss.count_lifetimes(week, every="6h", block_size="64KiB")
+    timeline = ss.Policy(schedule="6h", keep_last=3).timeline(counted.instants)
+    plain = ss.growth(counted, timeline, mechanism="dm-thin", bounds=False)
+    needed = plain.peak["allocated_bytes"]
+    sized = {
+        size: ss.growth(
+            counted, timeline, mechanism=ss.mechanism("dm-thin").with_options(size=size), bounds=False
+        )
+        for size in (needed, needed - 1)
+    }
+    assert not any("pool" in finding for finding in sized[needed].findings)
+    assert any("is full by 2024-01-0" in finding for finding in sized[needed - 1].findings)
+    # together two volumes fill a pool that has room for either
+    pool = ss.mechanism("dm-thin").with_options(size=needed + 1)
+    assert not ss.growth(counted, timeline, mechanism=pool, bounds=False).findings
+    both = ss.growth([counted, counted], timeline, mechanism=pool, bounds=False)
+    assert sum("is full by" in finding for finding in both.findings) == 1
+
+
+def test_coverage_counts_only_what_instants_and_trace_share(week):
+    """Instants long before the trace, or only over a part of it, do not make it longer."""
+    policy = ss.Policy(schedule="1d", keep_last=3)
+    early = START - 40 * DAY + np.arange(48) * DAY
+    counted = ss.count_lifetimes(week, instants=early, block_size="64KiB")
+    answer = ss.growth(counted, policy.timeline(counted.instants), mechanism="dm-thin", bounds=False)
+    assert answer.coverage.trace_span_ns <= 7 * DAY
+    part = ss.count_lifetimes(week, instants=START + np.arange(3) * HOUR, block_size="64KiB")
+    hourly = ss.Policy(schedule="1h", keep_daily=2)
+    answer = ss.growth(part, hourly.timeline(part.instants), mechanism="dm-thin", bounds=False)
+    assert answer.coverage.trace_span_ns == 2 * HOUR
+    assert not answer.coverage.steady
+
+
+def test_a_group_is_covered_as_its_shortest_member(week):
+    group = ss.count_group({"long": week, "short": week.window(None, "2h")}, every="1h", block_size="64KiB")
+    timeline = ss.Policy(schedule="1h", keep_hourly=24).timeline(group["long"].instants)
+    assert not ss.growth(group, timeline, mechanism="dm-thin", bounds=False).coverage.steady
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m, t: ss.growth(m, t.policy, mechanism="zfs"), "timeline is a Policy"),
+        (lambda m, t: ss.growth(m.origin, t, mechanism="zfs"), "lifetimes is a Trace"),
+        (lambda m, t: ss.growth([m, m.origin], t, mechanism="zfs"), "lifetimes of '1' are a Trace"),
+        (
+            lambda m, t: ss.growth([m, m.recount(block_size=4096)], t, mechanism="zfs"),
+            "blocks of 64 KiB and 4 KiB",
+        ),
+        (lambda m, _: m.recount(size=1), "takes no 'size'"),
+        (lambda _, __: ss.count_lifetimes("trace.csv", every="1h", block_size=512), "trace is a str"),
+        (lambda m, _: ss.count_lifetimes(m.origin, every="1h", block_size=512, initial=5), "pairs of whole"),
+        (
+            lambda m, _: ss.count_lifetimes(m.origin, every="1h", block_size=512, initial=[(0.5, 9)]),
+            "pairs of whole",
+        ),
+        (
+            lambda m, _: ss.count_lifetimes(m.origin, every="1h", block_size=512, initial=[1, 2]),
+            "pairs of whole",
+        ),
+        (lambda m, _: ss.count_lifetimes(m.origin, instants="2024-01-01", block_size=512), "several points"),
+        (lambda m, _: ss.count_lifetimes(m.origin, instants=[pd.NaT], block_size=512), "cannot be read"),
+    ],
+)
+def test_mistaken_arguments_get_a_sentence(lifetimes, policy, call, message):
+    with pytest.raises(UsageError, match=message):
         call(lifetimes, policy.timeline(lifetimes.instants))
