@@ -271,7 +271,18 @@ class LifetimeMatrix:
     # -------------------------------------------------
 
     def live_bytes(self, now: int) -> int:
-        """Return what the volume shows at instant `now`.  [bytes]"""
+        """Return what the volume shows.
+
+        Parameters
+        ----------
+        now : int
+            The instant at which is asked.
+
+        Returns
+        -------
+        int
+            BOX((-inf, now] x (now, inf]).  [bytes]
+        """
         t = self._instant(now, "now")
         return self.box(None, t, t, None) * self.block_size
 
@@ -325,6 +336,11 @@ class LifetimeMatrix:
         -------
         int
             At least the sum of their exclusive bytes.  [bytes]
+
+        Raises
+        ------
+        UsageError
+            One of `dropped` is not kept.
         """
         k, _ = self._kept(kept, now)
         gone = np.unique(np.asarray(dropped, dtype=np.int64))
@@ -348,6 +364,11 @@ class LifetimeMatrix:
         -------
         int
             BOX((a, b] x (b, inf]).  [bytes]
+
+        Raises
+        ------
+        UsageError
+            There is no such instant, or a comes after b.
         """
         later = self._instant(b, "b")
         earlier = None if a is None else self._instant(a, "a")
@@ -373,6 +394,11 @@ class LifetimeMatrix:
         -------
         int
             BOX((k_{i-1}, k_{i+1}] x (k_{i+1}, inf]).  [bytes]
+
+        Raises
+        ------
+        UsageError
+            There is no such snapshot.
         """
         k, t = self._kept(kept, self.n_instants - 1 if now is None else now)
         if not 0 <= i < len(k):
