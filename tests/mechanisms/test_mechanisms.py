@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 import snapsim as ss
+from snapsim.engine.metadata import Usage, metadata_bytes
 from snapsim.engine.pools import THIN_METADATA_MAX
 from snapsim.errors import MechanismError
 from snapsim.mechanisms import Pool, build
@@ -312,3 +313,10 @@ def test_a_sector_bitmap_covers_as_many_sectors_whatever_their_size():
         assert {need.name: need.block_size for need in avhdx.matrices()}["tables"] == covered
     with pytest.raises(MechanismError, match=r"matrix.data.sectors needs metadata with the parameter"):
         build(document(matrix={"data": {"discard": "death", "zeroes": "write", "sectors": 8}}), source="here")
+
+
+def test_zfs_stores_its_indirect_blocks_twice():
+    """One written block needs one indirect block of 128 KiB, and metadata has two copies (OpenZFS)."""
+    metadata = ss.mechanism("zfs").metadata
+    usage = Usage(counts={"data": [1], "tables": [1]}, snapshots=1, capacity=GIB, block_size=16 * KIB)
+    assert metadata_bytes(metadata.kind, usage, metadata.parameters).tolist() == [2 * 128 * KIB]
