@@ -62,7 +62,6 @@ class LifetimeCounter:
             msg = "instants must be increasing, and at least one"
             raise UsageError(msg)
         self._instants = instants
-        self._size = capacity
         self._counting = counting
         block_size = counting.block_size
         n_blocks = max(-(-capacity // block_size), 0)
@@ -70,6 +69,7 @@ class LifetimeCounter:
             block_size=block_size,
             shift=block_size.bit_length() - 1 if block_size & (block_size - 1) == 0 else -1,
             n_blocks=n_blocks,
+            size=capacity,
             capacity=capacity if capacity_known else int(_MAX_LENGTH),
             discard=_EFFECTS[counting.discard],
             zeroes=_EFFECTS[counting.zeroes],
@@ -107,6 +107,11 @@ class LifetimeCounter:
         -------
         LifetimeCounter
             Itself.
+
+        Raises
+        ------
+        UsageError
+            A request lies outside the volume; the counter must not be used any more.
         """
         columns = (
             np.ascontiguousarray(batch.time_ns, np.int64),
@@ -114,24 +119,12 @@ class LifetimeCounter:
             np.ascontiguousarray(batch.offset, np.int64),
             np.ascontiguousarray(batch.length, np.int64),
         )
-        self._check(*columns[2:])
         done = 0
         while done < len(columns[0]):
             done = kernels.count_requests(*columns, done, self._rules, *self._table.arrays, self._state)
             if done < len(columns[0]):
                 self._make_room()
         return self
-
-    def _check(self, offset: Int64Array, length: Int64Array) -> None:
-        """Refuse what lies outside the volume: kernels do not look."""
-        inside = length > 0
-        if len(length) and (
-            int(length.min()) < 0
-            or int(np.min(offset, where=inside, initial=0)) < 0
-            or int(np.max(offset + length, where=inside, initial=0)) > self._size
-        ):
-            msg = f"a request lies outside the volume of {format_size(self._size)}"
-            raise UsageError(msg)
 
     def add_all(self, batches: Iterable[Batch]) -> Self:
         """Count all batches of an iterable, in order."""
@@ -223,6 +216,9 @@ class LifetimeCounter:
         return max(int(cursor[kernels.DEATH_CELLS]), int(cursor[kernels.READ_CELLS]))
 
     def _make_room(self) -> None:
+        if self._state.cursor[kernels.OUTSIDE]:
+            msg = f"a request lies outside the volume of {format_size(self._rules.size)}"
+            raise UsageError(msg)
         wanted = int(self._state.cursor[kernels.LEAVES_WANTED])
         if wanted:
             self._table.reserve(wanted)

@@ -35,8 +35,8 @@ FIRST_BIRTH = 3
 IGNORE, DEATH, TOUCH = 0, 1, 2
 
 # places in `CountState.cursor`
-EPOCH, DEATH_CELLS, READ_CELLS, INITIAL_BLOCKS, LEAVES_WANTED = 0, 1, 2, 3, 4
-CURSOR_SIZE = 5
+EPOCH, DEATH_CELLS, READ_CELLS, INITIAL_BLOCKS, LEAVES_WANTED, OUTSIDE, UNUSED = 0, 1, 2, 3, 4, 5, 6
+CURSOR_SIZE = 7
 
 _READ, _WRITE, _DISCARD, _WRITE_ZEROES = 0, 1, 2, 3
 
@@ -48,8 +48,9 @@ Two for a run, whose inner leaves stay uniform; and WRITE_ZEROES makes three run
 LOG_SIZE = 512  # codes that wait to be counted: 2 KiB, a small part of the first-level cache
 
 _NEVER = np.iinfo(np.int64).max
-_AHEAD = 64  # requests whose slots are fetched from memory together
-_CACHED_LEAVES = 1024  # a table of this many leaves (8 MiB) stays in a cache
+_AHEAD = 64  # requests that are looked at together before they are counted
+_NEAR_LEAVES = 64  # a table of this many leaves (512 KiB) stays in the second-level cache,
+_CACHED_LEAVES = 1024  # and one of this many (8 MiB) in the third
 _RUN = 8  # blocks of a request from which on it pays to look for a run of equal codes
 
 
@@ -62,8 +63,11 @@ class Rules(NamedTuple):
         [bytes]
     shift : int
         log2 of the block size, or -1 when it is not a power of two.
-    n_blocks, capacity : int
-        Size of the volume in blocks (the last one may be partial) and bytes.
+    n_blocks, size : int
+        Size of the volume in blocks (the last one may be partial) and bytes: no request may reach further.
+    capacity : int
+        Where a DISCARD ends the last block: `size`, or out of reach when that is only the largest address
+        seen.  [bytes]
     discard, zeroes : int
         `IGNORE`, `DEATH` or `TOUCH`.
     grain : int
@@ -75,6 +79,7 @@ class Rules(NamedTuple):
     block_size: int
     shift: int
     n_blocks: int
+    size: int
     capacity: int
     discard: int
     zeroes: int
@@ -180,6 +185,17 @@ def _pass_time(now, state, cells_room):
 
 
 @kernel(allocates=False)
+def _outside(offset, length, begin, stop, size):
+    """Tell whether one of the requests leaves the volume; a FLUSH, of length 0, may name any offset."""
+    outside = 0  # an integer, because Numba's booleans keep the compiler from looking at several at a time
+    for position in range(np.uint64(begin), np.uint64(stop)):
+        first, n = offset[np.uint64(position)], length[np.uint64(position)]
+        beyond = np.int64(first < 0) | np.int64(first > size - n)
+        outside |= np.int64(n < 0) | (np.int64(n > 0) & beyond)
+    return outside != 0
+
+
+@kernel(allocates=False)
 def _warm(offset, begin, stop, shift, directory, leaves):
     """Load the first slot of the next requests, so that cache misses overlap; the result means nothing."""
     seen = 0
@@ -230,14 +246,15 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
     Returns
     -------
     int
-        n_requests, or less when the table (`cursor[LEAVES_WANTED]` leaves) or the cell lists must grow first.
+        n_requests; or less when a request lies outside the volume (`cursor[OUTSIDE]`), or when the table
+        (`cursor[LEAVES_WANTED]` leaves) or the cell lists must grow first.
     """
     boundaries, births, cursor = state.boundaries, state.births, state.cursor
     tallies, n_codes = state.tallies, state.tallies.shape[0] >> 1
     reads, deaths = tallies[:n_codes], tallies[n_codes:]
     cells_room = min(state.death_code.shape[0], state.read_code.shape[0])
     block_size, shift = rules.block_size, rules.shift
-    n_blocks, capacity = rules.n_blocks, rules.capacity
+    n_blocks, size, capacity = rules.n_blocks, rules.size, rules.capacity
     discard, zeroes, grain, mark_reads = rules.discard, rules.zeroes, rules.grain, rules.mark_reads
 
     n_instants = boundaries.shape[0]
@@ -250,21 +267,27 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
     cursor[LEAVES_WANTED] = 0
 
     # A tally is raised at a place that is known only when a block's code has come from memory; until then the
-    # processor does not know whether later loads depend on it.  The codes of single blocks, the commonest
-    # case, are therefore written down in turn and tallied together.
+    # processor does not know whether later loads depend on it.  Where the table is larger than the nearest
+    # caches, the codes of single blocks, the commonest case, are therefore written down and tallied together.
     log, n_logged = state.log, 0
+    far = False
 
-    # A store that misses the caches soon holds back everything behind it.  Where the table is larger than a
-    # cache, the next requests' codes are therefore loaded beforehand, close together.
-    warm_at = begin if shift >= 0 else time_ns.shape[0]
+    # A store that misses the caches soon holds back everything behind it.  Where the table is larger than all
+    # of them, the codes of the next requests are therefore loaded beforehand, close together.
+    ahead = begin
     warmed = 0
 
     for position in range(np.uint64(begin), np.uint64(time_ns.shape[0])):
         i = np.uint64(position)
-        if i >= warm_at:
-            warm_at = min(warm_at + _AHEAD, time_ns.shape[0])
-            if used[0] > _CACHED_LEAVES:
-                warmed |= _warm(offset, position, warm_at, shift, directory, leaves)
+        if i >= ahead:
+            ahead = min(ahead + _AHEAD, time_ns.shape[0])
+            if _outside(offset, length, position, ahead, size):
+                cursor[OUTSIDE] = 1
+                stopped = int(i)
+                break
+            far = used[0] > _NEAR_LEAVES
+            if used[0] > _CACHED_LEAVES and shift >= 0:
+                warmed |= _warm(offset, position, ahead, shift, directory, leaves)
         if time_ns[i] >= next_boundary:
             births[epoch] += born
             born = np.int64(0)
@@ -294,7 +317,7 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
         if kind <= plain and (stop - 1) >> LEAF_BITS == index and entry > UNIFORM:
             # Nearly every request: a read or a write, all in one leaf that exists.
             slot = (entry << LEAF_BITS) + (first & SLOT_MASK)
-            if count == 1:
+            if count == 1 and far:
                 if n_logged == LOG_SIZE:
                     _drain(log, n_logged, tallies)
                     n_logged = 0
@@ -365,4 +388,5 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
 
     births[epoch] += born
     _drain(log, n_logged, tallies)
-    return stopped if warmed >= 0 else 0  # using the result keeps the compiler from dropping the look-ups
+    cursor[UNUSED] = warmed  # keeps the compiler from dropping the look-ups
+    return stopped
