@@ -52,18 +52,18 @@ def _loop_on_random(results: Results) -> tuple[str, bool]:
     return _least(random, "to_loop", 0.85)
 
 
-def _same_work(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the row with the LRU's blocks where requests have several, its requests where they have one."""
-    return {**row, "lru": row.get("to_lru_by_block", row.get("to_lru"))}
+def _as_it_comes(results: Results) -> tuple[str, bool]:
+    return _least(results["lifetimes"], "to_lru_as_it_comes", 10)
 
 
-def _lru(results: Results) -> tuple[str, bool]:
-    rows = [_same_work(row) for row in results["lifetimes"]]
-    return _least([row for row in rows if row["lru"]], "lru", 10)
-
-
-def _lru_objects(results: Results) -> tuple[str, bool]:
+def _sized(results: Results) -> tuple[str, bool]:
     return _least(results["lifetimes"], "to_lru", 10)
+
+
+def _by_block(results: Results) -> tuple[str, bool]:
+    """Take the LRU's requests where nearly each of them has one block."""
+    rows = [row | {"blocks": row.get("to_lru_by_block", row.get("to_lru"))} for row in results["lifetimes"]]
+    return _least([row for row in rows if row["blocks"]], "blocks", 10)
 
 
 def _per_second(results: Results, key: str, limit: float) -> tuple[str, bool]:
@@ -123,12 +123,13 @@ PROMISES = (
         _loop_on_traces,
     ),
     Promise("the same, random 4 KiB writes", "0.85 or more", _loop_on_random),
-    Promise("lifetimes against libCacheSim's LRU, block by block", "10 times or more", _lru),
     Promise(
-        "the same, the LRU taking a whole request as one object",
+        "lifetimes against libCacheSim's LRU as it comes, a request = an object",
         "10 times or more",
-        _lru_objects,
+        _as_it_comes,
     ),
+    Promise("the same, the LRU's hash table sized for the cache", "10 times or more", _sized),
+    Promise("the same, the LRU going block by block, as lifetimes do", "10 times or more", _by_block),
     Promise("linear time", "equal cost per request up to 1e8", _linear),
     Promise("memory where leaves are half full", "4 B a block or less", _memory),
     Promise("Parquet, read", "50 M requests/s", lambda results: _per_second(results, "read", 50e6)),
