@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from snapsim import viz
 from snapsim.report.blocks import Items, Section, Table, bullets, facts, picture, section
 from snapsim.traces import statistics
+from snapsim.traces.info import TraceInfo, kinds_text
 from snapsim.traces.statistics import Summary
 from snapsim.traces.trace import Trace
 from snapsim.units import format_duration, format_size
@@ -120,11 +121,16 @@ def _drops(summary: Summary) -> Table | None:
     )
 
 
+def _skipped(info: TraceInfo) -> str:
+    kinds = f" ({kinds_text(info.skipped_kinds)})" if info.skipped_kinds else ""
+    return f"{info.skipped_lines:,}{kinds}"
+
+
 def _options(trace: Trace) -> Table:
     info = trace.info
     rows = [
         ("Fingerprint", info.fingerprint),
-        ("Lines skipped (headers, other events)", f"{info.skipped_lines:,}"),
+        ("Lines skipped (headers, other events)", _skipped(info)),
         ("Lines dropped (damaged)", f"{info.dropped_lines:,}"),
         ("Requests out of order in the file", f"{info.out_of_order:,}"),
         ("Alignment shift", format_size(info.shift_bytes)),
