@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,11 @@ settings.register_profile("dev", max_examples=EXAMPLES // 10, deadline=None)
 settings.register_profile("ci", max_examples=EXAMPLES, deadline=None, derandomize=True)
 settings.register_profile("slow", max_examples=10 * EXAMPLES, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+def hear_interrupts():
+    """Let a child process hear SIGINT: a shell's background jobs, and their children, ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def skip_or_fail(reason):

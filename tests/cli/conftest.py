@@ -11,6 +11,7 @@ import pytest
 
 import snapsim as ss
 from snapsim.cli import main
+from tests.conftest import hear_interrupts
 
 HOUR = 3_600_000_000_000
 
@@ -69,6 +70,7 @@ def spawn(*arguments, **how):
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
+        preexec_fn=hear_interrupts,  # noqa: PLW1509  the tests have no threads
         **how,
     )
 
@@ -137,7 +139,7 @@ def msr(tmp_path_factory):
 def long_msr(tmp_path_factory):
     """Give a trace that takes a while to import."""
     path = tmp_path_factory.mktemp("msr") / "long.csv"
-    path.write_bytes(MSR_LINE * 800_000)
+    path.write_bytes(MSR_LINE * 3_000_000)
     return path
 
 

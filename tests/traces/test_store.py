@@ -20,6 +20,7 @@ from snapsim.errors import StoreError
 from snapsim.traces import spool, store
 from snapsim.traces.table import EXTRAS
 from snapsim.traces.trace import Trace
+from tests.conftest import hear_interrupts
 
 REQUESTS = st.lists(
     st.tuples(
@@ -186,12 +187,16 @@ def test_a_terminated_import_leaves_nothing(tmp_path, number):
         convert_trace("big.csv", "big.parquet", progress=progress)
     """)
     process = subprocess.Popen(
-        [sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=hear_interrupts,  # noqa: PLW1509  the tests have no threads
     )
     assert process.stdout.readline() == b"started\n"
     assert len(names(tmp_path)) == 2  # it was writing
     process.send_signal(number)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode != 0
     assert names(tmp_path) == ["big.csv"]
 
