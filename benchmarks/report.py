@@ -134,8 +134,13 @@ def _spread(value: Mapping[str, float] | None, factor: float = 1.0) -> str:
     """Write a median and its quartiles."""
     if value is None:
         return "–"
-    median, low, high = (f"{value[name] * factor:.3g}" for name in ("median", "low", "high"))
+    median, low, high = (_number(value[name] * factor) for name in ("median", "low", "high"))
     return f"{median} ({low} to {high})"
+
+
+def _number(value: float) -> str:
+    """Write three digits, without an exponent where there are four or five before the point."""
+    return f"{value:,.0f}" if 1000 <= value < 1e6 else f"{value:.3g}"
 
 
 def _text(key: str) -> Callable[[Row], str]:
