@@ -187,7 +187,7 @@ def _pass_time(now, state, cells_room):
 @kernel(allocates=False)
 def _outside(offset, length, begin, stop, size):
     """Tell whether one of the requests leaves the volume; a FLUSH, of length 0, may name any offset."""
-    outside = 0  # an integer, because Numba's booleans keep the compiler from looking at several at a time
+    outside = np.int64(0)  # an integer, because Numba's booleans keep the compiler from looking at several at a time
     for position in range(np.uint64(begin), np.uint64(stop)):
         first, n = offset[np.uint64(position)], length[np.uint64(position)]
         beyond = np.int64(first < 0) | np.int64(first > size - n)
@@ -263,128 +263,135 @@ def count_requests(time_ns, op, offset, length, begin, rules, directory, leaves,
     next_boundary = boundaries[epoch] if epoch < n_instants else _NEVER
     born = np.int64(0)
     plain = _WRITE if mark_reads == 0 else -1  # in one leaf, these need nothing but an exchange of codes
-    stopped = time_ns.shape[0]
+    n_requests = np.int64(time_ns.shape[0])
+    stopped = n_requests
     cursor[LEAVES_WANTED] = 0
 
     # A tally is raised at a place that is known only when a block's code has come from memory; until then the
     # processor does not know whether later loads depend on it.  Where the table is larger than the nearest
     # caches, the codes of single blocks, the commonest case, are therefore written down and tallied together.
     log, n_logged = state.log, 0
-    far = False
 
     # A store that misses the caches soon holds back everything behind it.  Where the table is larger than all
     # of them, the codes of the next requests are therefore loaded beforehand, close together.
-    ahead = begin
     warmed = 0
 
-    for position in range(np.uint64(begin), np.uint64(time_ns.shape[0])):
-        i = np.uint64(position)
-        if i >= ahead:
-            ahead = min(ahead + _AHEAD, time_ns.shape[0])
-            if _outside(offset, length, position, ahead, size):
-                cursor[OUTSIDE] = 1
-                stopped = int(i)
-                break
-            far = used[0] > _NEAR_LEAVES
-            if used[0] > _CACHED_LEAVES and shift >= 0:
-                warmed |= _warm(offset, position, ahead, shift, directory, leaves)
-        if time_ns[i] >= next_boundary:
+    position = np.int64(begin)
+    while position < stopped:
+        if time_ns[position] >= next_boundary:
             births[epoch] += born
             born = np.int64(0)
             _drain(log, n_logged, tallies)
             n_logged = 0
-            if not _pass_time(time_ns[i], state, cells_room):
-                stopped = int(i)
+            if not _pass_time(time_ns[position], state, cells_room):
+                stopped = position
                 break
             epoch = cursor[EPOCH]
             code = epoch + FIRST_BIRTH
             next_boundary = boundaries[epoch] if epoch < n_instants else _NEVER
 
-        kind = op[i]
-        if length[i] == 0 or kind > _WRITE_ZEROES:
-            continue
-        low = offset[i]
-        high = low + length[i]
-        if shift >= 0:
-            first = low >> shift
-            stop = ((high - 1) >> shift) + 1
-        else:
-            first = low // block_size
-            stop = (high - 1) // block_size + 1
-        count = stop - first
-        index = first >> LEAF_BITS
-        entry = directory[np.uint64(index)]
-        if kind <= plain and (stop - 1) >> LEAF_BITS == index and entry > UNIFORM:
-            # Nearly every request: a read or a write, all in one leaf that exists.
-            slot = (entry << LEAF_BITS) + (first & SLOT_MASK)
-            if count == 1 and far:
-                if n_logged == LOG_SIZE:
-                    _drain(log, n_logged, tallies)
-                    n_logged = 0
-                place = np.uint64(slot)
-                old = np.int64(leaves[place])
-                wrote = -np.int64(kind)  # all bits, or none
-                log[np.uint64(n_logged)] = old + (n_codes & wrote)
-                n_logged += 1
-                leaves[place] = old ^ ((old ^ code) & wrote)
-                born -= wrote
-            elif kind == _WRITE:
-                born += count
-                if count < _RUN:
-                    exchange_slots(leaves, slot, slot + count, code, deaths)
-                else:
-                    exchange_run(leaves, words, slot, slot + count, code, deaths)
-            elif count < _RUN:
-                tally_slots(leaves, slot, slot + count, reads)
-            else:
-                tally_run(leaves, words, slot, slot + count, reads)
-            continue
-
-        if kind == _READ and mark_reads == 0:
-            tally_codes(directory, leaves, words, first, stop, reads)
-            continue
-        if free_leaves(leaves, used) < NEW_LEAVES:
-            cursor[LEAVES_WANTED] = NEW_LEAVES
-            stopped = int(i)
+        # Some requests of one epoch at a time: what is asked once for all of them costs nothing.
+        ahead = min(position + _AHEAD, n_requests)
+        if time_ns[ahead - 1] >= next_boundary:
+            ahead = position + 1
+            while time_ns[ahead] < next_boundary:
+                ahead += 1
+        if _outside(offset, length, position, ahead, size):
+            cursor[OUTSIDE] = 1
+            stopped = position
             break
-        if kind == _WRITE:
-            overwrite(directory, leaves, words, used, first, stop, code, deaths)
-            born += count
-        elif kind == _READ:
-            cursor[INITIAL_BLOCKS] += replace(directory, leaves, used, first, stop, UNTOUCHED, INITIAL)
-            tally_codes(directory, leaves, words, first, stop, reads)
-        else:
-            effect = zeroes
-            if kind == _DISCARD:
-                effect = discard
-                if effect == IGNORE:
-                    continue
-                if grain > 1:
-                    # the end of the volume ends its last grain too
-                    low = (low + grain - 1) // grain * grain
-                    high = capacity if high >= capacity else high // grain * grain
-                    if low >= high:
-                        continue
-                    first = low // block_size
-                    stop = (high - 1) // block_size + 1
-            if effect == TOUCH:
-                overwrite(directory, leaves, words, used, first, stop, code, deaths)
-                born += stop - first
+        far = used[0] > _NEAR_LEAVES
+        if used[0] > _CACHED_LEAVES and shift >= 0:
+            warmed |= _warm(offset, position, ahead, shift, directory, leaves)
+
+        for request in range(np.uint64(position), np.uint64(ahead)):
+            i = np.uint64(request)
+            kind = op[i]
+            if length[i] == 0 or kind > _WRITE_ZEROES:
                 continue
-            whole_first = (low + block_size - 1) // block_size
-            whole_stop = n_blocks if high >= capacity else high // block_size
-            if whole_first < whole_stop:
-                overwrite(directory, leaves, words, used, whole_first, whole_stop, ABSENT, deaths)
-            if kind == _WRITE_ZEROES:
-                # zeroes over a part of a block are a write to it
-                head_stop = min(whole_first, stop)
-                tail_first = max(whole_stop, head_stop)
-                if first < head_stop:
-                    overwrite(directory, leaves, words, used, first, head_stop, code, deaths)
-                    born += head_stop - first
-                if tail_first < stop:
-                    overwrite(directory, leaves, words, used, tail_first, stop, code, deaths)
-                    born += stop - tail_first
+            low = offset[i]
+            high = low + length[i]
+            if shift >= 0:
+                first = low >> shift
+                stop = ((high - 1) >> shift) + 1
+            else:
+                first = low // block_size
+                stop = (high - 1) // block_size + 1
+            count = stop - first
+            index = first >> LEAF_BITS
+            entry = directory[np.uint64(index)]
+            if kind <= plain and (stop - 1) >> LEAF_BITS == index and entry > UNIFORM:
+                # Nearly every request: a read or a write, all in one leaf that exists.
+                slot = (entry << LEAF_BITS) + (first & SLOT_MASK)
+                if count == 1 and far:
+                    if n_logged == LOG_SIZE:
+                        _drain(log, n_logged, tallies)
+                        n_logged = 0
+                    place = np.uint64(slot)
+                    old = np.int64(leaves[place])
+                    wrote = -np.int64(kind)  # all bits, or none
+                    log[np.uint64(n_logged)] = old + (n_codes & wrote)
+                    n_logged += 1
+                    leaves[place] = old ^ ((old ^ code) & wrote)
+                    born -= wrote
+                elif kind == _WRITE:
+                    born += count
+                    if count < _RUN:
+                        exchange_slots(leaves, slot, slot + count, code, deaths)
+                    else:
+                        exchange_run(leaves, words, slot, slot + count, code, deaths)
+                elif count < _RUN:
+                    tally_slots(leaves, slot, slot + count, reads)
+                else:
+                    tally_run(leaves, words, slot, slot + count, reads)
+                continue
+
+            if kind == _READ and mark_reads == 0:
+                tally_codes(directory, leaves, words, first, stop, reads)
+                continue
+            if free_leaves(leaves, used) < NEW_LEAVES:
+                cursor[LEAVES_WANTED] = NEW_LEAVES
+                stopped = np.int64(i)
+                break
+            if kind == _WRITE:
+                overwrite(directory, leaves, words, used, first, stop, code, deaths)
+                born += count
+            elif kind == _READ:
+                cursor[INITIAL_BLOCKS] += replace(directory, leaves, used, first, stop, UNTOUCHED, INITIAL)
+                tally_codes(directory, leaves, words, first, stop, reads)
+            else:
+                effect = zeroes
+                if kind == _DISCARD:
+                    effect = discard
+                    if effect == IGNORE:
+                        continue
+                    if grain > 1:
+                        # the end of the volume ends its last grain too
+                        low = (low + grain - 1) // grain * grain
+                        high = capacity if high >= capacity else high // grain * grain
+                        if low >= high:
+                            continue
+                        first = low // block_size
+                        stop = (high - 1) // block_size + 1
+                if effect == TOUCH:
+                    overwrite(directory, leaves, words, used, first, stop, code, deaths)
+                    born += stop - first
+                    continue
+                whole_first = (low + block_size - 1) // block_size
+                whole_stop = n_blocks if high >= capacity else high // block_size
+                if whole_first < whole_stop:
+                    overwrite(directory, leaves, words, used, whole_first, whole_stop, ABSENT, deaths)
+                if kind == _WRITE_ZEROES:
+                    # zeroes over a part of a block are a write to it
+                    head_stop = min(whole_first, stop)
+                    tail_first = max(whole_stop, head_stop)
+                    if first < head_stop:
+                        overwrite(directory, leaves, words, used, first, head_stop, code, deaths)
+                        born += head_stop - first
+                    if tail_first < stop:
+                        overwrite(directory, leaves, words, used, tail_first, stop, code, deaths)
+                        born += stop - tail_first
+        position = ahead
 
     births[epoch] += born
     _drain(log, n_logged, tallies)
