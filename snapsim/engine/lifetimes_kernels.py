@@ -187,7 +187,8 @@ def _pass_time(now, state, cells_room):
 @kernel(allocates=False)
 def _outside(offset, length, begin, stop, size):
     """Tell whether one of the requests leaves the volume; a FLUSH, of length 0, may name any offset."""
-    outside = np.int64(0)  # an integer, because Numba's booleans keep the compiler from looking at several at a time
+    # an integer, because Numba's booleans keep the compiler from looking at several at a time
+    outside = np.int64(0)
     for position in range(np.uint64(begin), np.uint64(stop)):
         first, n = offset[np.uint64(position)], length[np.uint64(position)]
         beyond = np.int64(first < 0) | np.int64(first > size - n)
