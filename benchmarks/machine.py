@@ -27,7 +27,9 @@ def describe() -> dict[str, object]:
 
 def describe_run() -> dict[str, object]:
     """Return when, from which commit, with which command, and how busy the machine was."""
-    words = [sys.executable and "python", "-m", "benchmarks.run", *sys.argv[1:]]
+    words = ["python", "-m", "benchmarks.run", *sys.argv[1:]]
+    if "--results" in words:
+        words[words.index("--results") + 1] = "FOLDER"  # no paths
     return {
         "date": datetime.now(tz=UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "snapsim": _version("snapsim"),
