@@ -12,6 +12,14 @@ from hypothesis import settings
 PROGRAMS = {
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",
+    "restic": "restic",
+    "borg": "borgbackup",
+    "snapper": "snapper",
+    "btrbk": "btrbk",
+    "sanoid": "sanoid",
+    "faketime": "faketime",
+    "btrfs": "btrfs-progs",
+    "mkfs.btrfs": "btrfs-progs",
 }
 
 # Without the compiler an example takes some ten times longer.
