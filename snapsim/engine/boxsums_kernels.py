@@ -16,7 +16,7 @@ class BoxArrays(NamedTuple):
 
     Attributes
     ----------
-    prefix : int64 array, shape (n_groups + 1, n_columns + 1)
+    prefix : int32 or int64 array, shape (n_groups + 1, n_columns + 1)
         prefix[g, c] = sum of the cells in rows < g * stride and columns < c.
     start : int64 array, shape (n_rows + 1,)
         First cell of each row.
@@ -28,14 +28,14 @@ class BoxArrays(NamedTuple):
         Rows a group, or `SWEEP`.
     """
 
-    prefix: npt.NDArray[np.int64]
+    prefix: npt.NDArray[np.int32] | npt.NDArray[np.int64]
     start: npt.NDArray[np.int64]
     column: npt.NDArray[np.int32]
     running: npt.NDArray[np.int64]
     stride: npt.NDArray[np.int64]
 
 
-@kernel
+@kernel(allocates=False)
 def _first_at_least(column, low, high, bound):
     """Return the first position in [low, high) whose column is at least `bound`."""
     while low < high:
@@ -47,7 +47,7 @@ def _first_at_least(column, low, high, bound):
     return low
 
 
-@kernel
+@kernel(allocates=False)
 def _row_sums(start, column, running, low, high, early, late):
     total = 0
     for row in range(low, high):
@@ -57,7 +57,7 @@ def _row_sums(start, column, running, low, high, early, late):
     return total
 
 
-@kernel
+@kernel(allocates=False)
 def box_sum(prefix, start, column, running, stride, low, high, early, late):
     """Sum the cells in rows [low, high) and columns [early, late)."""
     if low >= high or early >= late:
@@ -67,10 +67,10 @@ def box_sum(prefix, start, column, running, stride, low, high, early, late):
     if group_low > group_high:
         return _row_sums(start, column, running, low, high, early, late)
     total = (
-        prefix[group_high, late]
-        - prefix[group_low, late]
-        - prefix[group_high, early]
-        + prefix[group_low, early]
+        np.int64(prefix[group_high, late])
+        - np.int64(prefix[group_low, late])
+        - np.int64(prefix[group_high, early])
+        + np.int64(prefix[group_low, early])
     )
     if stride > 1:
         total += _row_sums(start, column, running, low, group_low * stride, early, late)
@@ -102,6 +102,33 @@ def box_sums(arrays, low, high, early, late):
     for i in range(low.shape[0]):
         sums[i] = box_sum(prefix, start, column, running, stride, low[i], high[i], early[i], late[i])
     return sums
+
+
+@kernel(allocates=False)
+def tail_sums(arrays, rows, early, sums):
+    """Sum the cells in the first rows and the last columns: one look-up each, where `box_sums` takes four.
+
+    Parameters
+    ----------
+    arrays : BoxArrays
+        The prefix sums.
+    rows : int64 array, shape (n_tails,)
+        How many rows.
+    early : int64 array, shape (n_tails,)
+        First column.
+    sums : int64 array, shape (n_tails,)
+        Filled with the sums.
+    """
+    prefix, start, column, running = arrays.prefix, arrays.start, arrays.column, arrays.running
+    stride = arrays.stride[0]
+    for i in range(rows.shape[0]):
+        end, bound = rows[i], early[i]
+        group = end // stride
+        total = running[start[end]] - np.int64(prefix[group, bound])
+        for row in range(group * stride, end):
+            first = _first_at_least(column, start[row], start[row + 1], bound)
+            total -= running[first] - running[start[row]]
+        sums[i] = total
 
 
 @kernel(allocates=False)

@@ -234,7 +234,7 @@ def test_sparse_sums_equal_dense_ones():
     ]
     matrix = count(batch(*rows), np.arange(n, dtype=np.int64), capacity=40 * 4096)
     sparse = BoxSums.build(
-        matrix.cells.birth, matrix.cells.epoch, matrix.cells.count, n_instants=n, memory=9000
+        matrix.cells.birth, matrix.cells.epoch, matrix.cells.count, n_instants=n, memory=5000
     )
     assert int(sparse.arrays.stride[0]) > 1
     swept = BoxSums.build(
@@ -244,6 +244,21 @@ def test_sparse_sums_equal_dense_ones():
     bounds = [rng.integers(-2, n + 1, 500) for _ in range(4)]
     np.testing.assert_array_equal(sparse.query(*bounds), matrix.sums.query(*bounds))
     np.testing.assert_array_equal(swept.query(*bounds), matrix.sums.query(*bounds))
+    low, high = rng.integers(-2, n + 1, 500), rng.integers(-1, n + 1, 500)
+    for sums in (matrix.sums, sparse, swept):
+        np.testing.assert_array_equal(sums.survivors(low, high), matrix.sums.query(-2, low, high, n))
+
+
+def test_sums_past_32_bits_are_kept_in_64():
+    """As many versions as a large volume has in small blocks: nothing wraps."""
+    from snapsim.engine.boxsums import BoxSums
+
+    births, deaths = np.array([-1, 0, 1], np.int32), np.array([1, 2, 2], np.int32)
+    for count, dtype in (((1 << 30) - 1, np.int32), (1 << 40, np.int64)):
+        sums = BoxSums.build(births, deaths, np.array([count, count, 1]), n_instants=2)
+        assert sums.arrays.prefix.dtype == dtype
+        assert sums.query(-2, 2, -1, 2) == 2 * count + 1
+        assert sums.survivors(np.array([0, 1]), np.array([0, 1])).tolist() == [2 * count, count + 1]
 
 
 def test_chain_depth_of_reads():
