@@ -184,6 +184,14 @@ class LifetimeMatrix:
         """Prefix sums of the matrix; made on first use."""
         return BoxSums.build(self.cells.birth, self.cells.epoch, self.cells.count, n_instants=self.n_instants)
 
+    @cached_property
+    def live_blocks(self) -> Int64Array:
+        """What the volume shows at each instant, shape (n,): BOX((-inf, T] x (T, inf]).  [blocks]"""
+        now = np.arange(self.n_instants)
+        live = self.sums.survivors(now, now)
+        live.flags.writeable = False
+        return live
+
     def __repr__(self) -> str:
         """Say what was counted."""
         born = int(self.births.sum())

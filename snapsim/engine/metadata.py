@@ -11,6 +11,7 @@ mechanism's `evidence` says which is which.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Concatenate
 
 import numpy as np
@@ -159,12 +160,17 @@ def _qcow2_internal(usage: Usage, **parameters: int) -> Int64Array:
     return (used + refcounts.table + refcounts.blocks - _clusters(usage)) * usage.block_size
 
 
-def _qcow2(
-    usage: Usage, *, refcount_bits: int = 16, extended_l2: int = 0, name_bytes: int = 40
+def _qcow2(usage: Usage, **parameters: int) -> Qcow2Layout:
+    return _layout(usage.block_size, usage.capacity, **parameters)
+
+
+@lru_cache(maxsize=64)  # thousands of policies ask for the same image
+def _layout(
+    block_size: int, capacity: int, *, refcount_bits: int = 16, extended_l2: int = 0, name_bytes: int = 40
 ) -> Qcow2Layout:
     return Qcow2Layout(
-        cluster_size=usage.block_size,
-        virtual_size=usage.capacity,
+        cluster_size=block_size,
+        virtual_size=capacity,
         extended_l2=bool(extended_l2),
         refcount_bits=refcount_bits,
         name_bytes=name_bytes,

@@ -8,9 +8,11 @@ k_1 < ... < k_m at time T, with BOX the range sum over births and deaths (`Lifet
 (T - 1, T]);
 - a creation changes nothing;
 - a deletion of k_i gives back BOX((k_{i-1}, k_i] x (k_i, k_{i+1}]).
+
+Whatever the mechanism, the versions in each gap are counted once (`count_gaps`).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,6 +43,8 @@ class Deletions(NamedTuple):
         the instant of the deletion where there is no newer one, because the volume itself follows then.
     newest : bool array, shape (n_deletions,)
         Whether there was no newer one.
+    first : int64 array, shape (n_instants + 1,)
+        First deletion at or after each instant.
     """
 
     at: Int64Array
@@ -48,6 +52,37 @@ class Deletions(NamedTuple):
     dropped: Int64Array
     following: Int64Array
     newest: npt.NDArray[np.bool_]
+    first: Int64Array
+
+    def per_instant(self, values: Int64Array) -> Int64Array:
+        """Sum what deletions amount to by instant, exactly: int64, shape (n_instants,)."""
+        total = np.zeros(len(values) + 1, np.int64)
+        np.cumsum(values, out=total[1:])
+        return np.diff(total[self.first])
+
+
+class Gaps(NamedTuple):
+    """Every gap between neighbours that there ever is: each is counted once, whoever asks.
+
+    Gap T is the one between the newest snapshot and instant T, and stays if a snapshot is taken then; gap
+    n_instants + j is the one that deletion j joins; the last one is empty, and lies between a snapshot and
+    the instant at which it is taken.
+
+    Attributes
+    ----------
+    low, high : int64 arrays, shape (n_instants + n_deletions,)
+        Instants; `low` is `OPEN` where there is no older snapshot.  The empty gap is left out.
+    older, newer : int64 arrays, shape (n_deletions,)
+        The gaps that each deletion joins.
+    active : int64 array, shape (n_instants,)
+        The gap between the newest snapshot and each instant, after everything that happens at it.
+    """
+
+    low: Int64Array
+    high: Int64Array
+    older: Int64Array
+    newer: Int64Array
+    active: Int64Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +98,8 @@ class Chain:
         none.
     deletions : Deletions
         The deletions.
+    gaps : Gaps
+        What lies between neighbours.
     """
 
     created: Int64Array
@@ -70,6 +107,7 @@ class Chain:
     newest_after: Int64Array
     newest_before: Int64Array
     deletions: Deletions
+    gaps: Gaps
 
     @property
     def n_instants(self) -> int:
@@ -124,10 +162,13 @@ def chain(created: npt.ArrayLike, deleted: npt.ArrayLike, *, n_instants: int) ->
     if len(begin) and (begin[0] < 0 or begin[-1] >= n_instants or end.max() > n_instants):
         msg = f"snapshots lie outside the {n_instants} instants"
         raise UsageError(msg)
-    order = np.lexsort((begin, end))[: np.count_nonzero(end < n_instants)]
-    newest = np.empty(n_instants, np.int64)
-    previous, following = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
-    link(begin, end, order, np.empty_like(begin), np.empty_like(begin), newest, previous, following)
+    order = np.argsort(end, kind="stable")[: np.count_nonzero(end < n_instants)]
+    older, newer, below = np.empty((3, len(begin)), np.int64)
+    newest, active = np.empty((2, n_instants), np.int64)
+    previous, following, gap_older, gap_newer = np.empty((4, len(order)), np.int64)
+    link(
+        begin, end, order, older, newer, below, newest, active, previous, following, gap_older, gap_newer
+    )  # fmt: skip
 
     at_instant = np.append(begin, OPEN)  # index -1, "none", becomes OPEN
     at = end[order]
@@ -137,17 +178,63 @@ def chain(created: npt.ArrayLike, deleted: npt.ArrayLike, *, n_instants: int) ->
         begin[order],
         np.where(following < 0, at, at_instant[following]),
         following < 0,
+        np.concatenate((np.zeros(1, np.int64), np.cumsum(np.bincount(at, minlength=n_instants)))),
     )
     newest_after = at_instant[newest]
     newest_before = np.concatenate((np.array([OPEN]), newest_after[:-1]))
-    return Chain(begin, end, newest_after, newest_before, deletions)
+    gaps = Gaps(
+        np.concatenate((newest_before, deletions.previous)),
+        np.concatenate((np.arange(n_instants), deletions.following)),
+        gap_older,
+        gap_newer,
+        active,
+    )
+    return Chain(begin, end, newest_after, newest_before, deletions, gaps)
 
 
-def per_instant(at: Int64Array, values: Int64Array, n_instants: int) -> Int64Array:
-    """Sum int64 values by instant, exactly."""
-    total = np.zeros(n_instants, dtype=np.int64)
-    np.add.at(total, at, values)
-    return total
+class GapCounts(NamedTuple):
+    """What a matrix counts in the gaps of a chain.
+
+    Attributes
+    ----------
+    live : int64 array, shape (n_instants,)
+        What the volume shows at each instant: BOX((-inf, T] x (T, inf]).  [blocks]
+    survivors : int64 array, shape (n_instants + n_deletions,)
+        What the older end of each gap shows and the newer one still does: BOX((-inf, low] x (high, inf]).
+        [blocks]
+    layers : int64 array, shape (n_instants + n_deletions + 1,)
+        What the newer end shows and the older one does not: BOX((low, high] x (high, inf]); 0 for the empty
+        gap, which is the last.  [blocks]
+    """
+
+    live: Int64Array
+    survivors: Int64Array
+    layers: Int64Array
+
+
+def count_gaps(matrix: LifetimeMatrix, snapshots: Chain) -> GapCounts:
+    """Count the versions in every gap: one look-up each, and all formulas below are sums of these.
+
+    Every box of them has the gap's ends on both axes, and so
+    BOX((a, b] x (b, c]) = live(b) - survivors(a, b) - survivors(b, c) + survivors(a, c).
+
+    Parameters
+    ----------
+    matrix : LifetimeMatrix
+        The counts.
+    snapshots : Chain
+        Who exists when.
+
+    Returns
+    -------
+    GapCounts
+        The versions.
+    """
+    gaps = snapshots.gaps
+    survivors = matrix.sums.survivors(gaps.low, gaps.high)
+    layers = np.zeros(len(survivors) + 1, np.int64)
+    np.subtract(matrix.live_blocks[gaps.high], survivors, out=layers[:-1])
+    return GapCounts(matrix.live_blocks, survivors, layers)
 
 
 class SharedSpace(NamedTuple):
@@ -169,13 +256,13 @@ class SharedSpace(NamedTuple):
     died: Int64Array
 
 
-def shared(matrix: LifetimeMatrix, snapshots: Chain) -> SharedSpace:
+def shared(counts: GapCounts, snapshots: Chain) -> SharedSpace:
     """Follow the space that only snapshots need, where versions are shared or kept in layers.
 
     Parameters
     ----------
-    matrix : LifetimeMatrix
-        The counts.
+    counts : GapCounts
+        What `count_gaps` returned.
     snapshots : Chain
         Who exists when.
 
@@ -185,22 +272,28 @@ def shared(matrix: LifetimeMatrix, snapshots: Chain) -> SharedSpace:
         `after[T]` = sum over i of BOX((k_{i-1}, k_i] x (k_i, T]).
     """
     n = snapshots.n_instants
-    now = np.arange(n)
-    gone = snapshots.deletions
-    died = matrix.boxes(OPEN, snapshots.newest_before, now - 1, now)
-    freed = matrix.boxes(gone.previous, gone.dropped, gone.dropped, gone.following)
-    after = np.cumsum(died - per_instant(gone.at, freed, n))
+    kept = np.append(counts.survivors, 0)[snapshots.gaps.active]
+    kept = np.where(snapshots.gaps.active == len(counts.survivors), counts.live, kept)
+    died = np.concatenate((np.zeros(1, np.int64), kept[:-1])) - counts.survivors[:n]
+    freed = _freed(counts, snapshots)
+    after = np.cumsum(died - snapshots.deletions.per_instant(freed))
     before = died + np.concatenate((np.zeros(1, np.int64), after[:-1]))
     return SharedSpace(before, after, freed, died)
 
 
-def detached(matrix: LifetimeMatrix, snapshots: Chain) -> SharedSpace:
+def _freed(counts: GapCounts, snapshots: Chain) -> Int64Array:
+    """BOX((k_{i-1}, k_i] x (k_i, k_{i+1}]) for every deletion."""
+    gaps, n = snapshots.gaps, snapshots.n_instants
+    return counts.layers[gaps.older] - counts.survivors[gaps.newer] + counts.survivors[n:]
+
+
+def detached(counts: GapCounts, snapshots: Chain) -> SharedSpace:
     """Follow an incremental store elsewhere: each snapshot adds what the one before it does not hold.
 
     Parameters
     ----------
-    matrix : LifetimeMatrix
-        The counts.
+    counts : GapCounts
+        What `count_gaps` returned.
     snapshots : Chain
         Who exists when.
 
@@ -212,19 +305,12 @@ def detached(matrix: LifetimeMatrix, snapshots: Chain) -> SharedSpace:
     """
     n = snapshots.n_instants
     gone = snapshots.deletions
-    added = matrix.boxes(snapshots.newest_before[snapshots.created], snapshots.created, snapshots.created, n)
-    until = np.where(gone.newest, n, gone.following)
-    freed = matrix.boxes(gone.previous, gone.dropped, gone.dropped, until)
-    came = per_instant(snapshots.created, added, n)
-    after = np.cumsum(came - per_instant(gone.at, freed, n))
+    came = np.zeros(n, np.int64)
+    came[snapshots.created] = counts.layers[snapshots.created]
+    freed = np.where(gone.newest, counts.layers[snapshots.gaps.older], _freed(counts, snapshots))
+    after = np.cumsum(came - gone.per_instant(freed))
     before = came + np.concatenate((np.zeros(1, np.int64), after[:-1]))
     return SharedSpace(before, after, freed, np.zeros(n, np.int64))
-
-
-def live(matrix: LifetimeMatrix, n_instants: int) -> Int64Array:
-    """Return what the volume shows at each instant: BOX((-inf, T] x (T, inf]).  [blocks]"""
-    now = np.arange(n_instants)
-    return matrix.boxes(OPEN, now, now, n_instants)
 
 
 class Merges(NamedTuple):
@@ -244,13 +330,13 @@ class Merges(NamedTuple):
     extra: Int64Array
 
 
-def merges(matrix: LifetimeMatrix, snapshots: Chain) -> Merges:
+def merges(counts: GapCounts, snapshots: Chain) -> Merges:
     """Return what deletions move where every snapshot is a layer.
 
     Parameters
     ----------
-    matrix : LifetimeMatrix
-        The counts.
+    counts : GapCounts
+        What `count_gaps` returned.
     snapshots : Chain
         Who exists when.
 
@@ -259,11 +345,9 @@ def merges(matrix: LifetimeMatrix, snapshots: Chain) -> Merges:
     Merges
         One element a deletion.
     """
-    gone, n = snapshots.deletions, snapshots.n_instants
-    moved = matrix.boxes(gone.dropped, gone.following, gone.following, n)
-    merged = matrix.boxes(gone.previous, gone.following, gone.following, n)
-    lower = matrix.boxes(gone.previous, gone.dropped, gone.dropped, n)
-    return Merges(moved, np.maximum(merged - lower, 0))
+    gaps, n = snapshots.gaps, snapshots.n_instants
+    extra = counts.layers[n:-1] - counts.layers[gaps.older]
+    return Merges(counts.layers[gaps.newer], np.maximum(extra, 0))
 
 
 def peaks(space: SharedSpace, snapshots: Chain, extra: Int64Array | None = None) -> Int64Array:
@@ -287,24 +371,12 @@ def peaks(space: SharedSpace, snapshots: Chain, extra: Int64Array | None = None)
     gone = snapshots.deletions
     if extra is not None and len(gone.at):
         done = np.cumsum(space.freed) - space.freed
-        first = np.searchsorted(gone.at, gone.at)
-        freed_at_instant_before = done - done[first]
+        freed_at_instant_before = done - done[gone.first[gone.at]]
         np.maximum.at(peak, gone.at, space.before[gone.at] - freed_at_instant_before + extra)
     return peak
 
 
-LayerValue = Callable[[Int64Array, Int64Array], Int64Array]
-"""Takes the older and the newer end of layers and returns what each of them amounts to."""
-
-
-def layer_boxes(
-    matrices: Mapping[str, LifetimeMatrix], low: Int64Array, high: Int64Array
-) -> dict[str, Int64Array]:
-    """Count what layers (low, high] hold, by every matrix: BOX((low, high] x (high, inf]).  [blocks]"""
-    return {name: matrix.boxes(low, high, high, matrix.n_instants) for name, matrix in matrices.items()}
-
-
-def sum_over_layers(value: LayerValue, snapshots: Chain) -> Int64Array:
+def sum_over_layers(values: Int64Array, snapshots: Chain) -> Int64Array:
     """Sum a quantity over all layers, the active one included, after everything that happens at each instant.
 
     A layer lasts from the creation of its newer snapshot, or the merge that made it, until either end is
@@ -312,8 +384,8 @@ def sum_over_layers(value: LayerValue, snapshots: Chain) -> Int64Array:
 
     Parameters
     ----------
-    value : callable
-        What a layer amounts to.
+    values : int64 array, shape (n_instants + n_deletions + 1,)
+        What the layer of each gap amounts to; the empty one last.
     snapshots : Chain
         Who exists when.
 
@@ -322,16 +394,13 @@ def sum_over_layers(value: LayerValue, snapshots: Chain) -> Int64Array:
     int64 array, shape (n_instants,)
         The sum.
     """
-    n = snapshots.n_instants
-    gone = snapshots.deletions
-    inner = ~gone.newest  # has a newer neighbour, with which it is merged
-    made = per_instant(
-        snapshots.created, value(snapshots.newest_before[snapshots.created], snapshots.created), n
-    )
-    made += per_instant(gone.at[inner], value(gone.previous[inner], gone.following[inner]), n)
-    ended = per_instant(gone.at, value(gone.previous, gone.dropped), n)
-    ended += per_instant(gone.at[inner], value(gone.dropped[inner], gone.following[inner]), n)
-    return np.cumsum(made - ended) + value(snapshots.newest_after, np.arange(n))
+    n, gaps, gone = snapshots.n_instants, snapshots.gaps, snapshots.deletions
+    frozen = np.zeros(n, np.int64)
+    frozen[snapshots.created] = values[snapshots.created]
+    # the newest snapshot is merged into the active layer, which is added at the end
+    joined = np.where(gone.newest, 0, values[n:-1] - values[gaps.newer])
+    frozen += gone.per_instant(joined - values[gaps.older])
+    return np.cumsum(frozen) + values[gaps.active]
 
 
 class Stores(NamedTuple):

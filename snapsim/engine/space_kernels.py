@@ -4,8 +4,24 @@ from snapsim._jit import kernel
 
 
 @kernel(allocates=False)
-def link(created, deleted, order, older, newer, newest_after, previous, following):
-    """Follow the chain of existing snapshots through all creations and deletions.
+def link(
+    created,
+    deleted,
+    order,
+    older,
+    newer,
+    below,
+    newest_after,
+    active,
+    previous,
+    following,
+    gap_older,
+    gap_newer,
+):
+    """Follow the chain of existing snapshots, and the gaps between them, through all creations and deletions.
+
+    Gaps are numbered: T for the one between the newest snapshot and instant T, n + j for the one that
+    deletion j joins from two, n + n_deletions for the empty one of a snapshot that was taken this moment.
 
     Parameters
     ----------
@@ -13,34 +29,49 @@ def link(created, deleted, order, older, newer, newest_after, previous, followin
         Instants; `created` increasing; `deleted` is the number of instants for a snapshot that is kept.
     order : int64 array, shape (n_deletions,)
         Snapshots in the order of their deletion.
-    older, newer : int64 arrays, shape (n_snapshots,)
-        Work space: the neighbours of each existing snapshot, -1 for none.
+    older, newer, below : int64 arrays, shape (n_snapshots,)
+        Work space: the neighbours of each existing snapshot, -1 for none, and the gap to the older one.
     newest_after : int64 array, shape (n_instants,)
         Filled with the newest snapshot that exists after each instant, -1 for none.
+    active : int64 array, shape (n_instants,)
+        Filled with the gap between that snapshot and the instant.
     previous, following : int64 arrays, shape (n_deletions,)
         Filled with the neighbours of each snapshot when it is deleted, -1 for none.
+    gap_older, gap_newer : int64 arrays, shape (n_deletions,)
+        Filled with the gaps that each deletion joins.
     """
+    n = newest_after.shape[0]
+    empty = n + order.shape[0]
     taken = 0
     gone = 0
     newest = -1
-    for instant in range(newest_after.shape[0]):
+    for instant in range(n):
+        gap = instant
         if taken < created.shape[0] and created[taken] == instant:
             older[taken] = newest
             newer[taken] = -1
+            below[taken] = instant
             if newest >= 0:
                 newer[newest] = taken
             newest = taken
             taken += 1
+            gap = empty
         while gone < order.shape[0] and deleted[order[gone]] == instant:
             one = order[gone]
             before, after = older[one], newer[one]
             previous[gone] = before
             following[gone] = after
+            gap_older[gone] = below[one]
             if before >= 0:
                 newer[before] = after
             if after >= 0:
                 older[after] = before
+                gap_newer[gone] = below[after]
+                below[after] = n + gone
             else:
                 newest = before
+                gap_newer[gone] = gap
+                gap = n + gone
             gone += 1
         newest_after[instant] = newest
+        active[instant] = gap

@@ -17,7 +17,7 @@ from snapsim.errors import UsageError
 from snapsim.mechanisms import Mechanism
 from snapsim.mechanisms import mechanism as find_mechanism
 from snapsim.planning.coverage import Coverage, coverage
-from snapsim.planning.series import Series, follow, matrices
+from snapsim.planning.series import Series, durations, follow, levels, matrices, time_percentiles
 from snapsim.policy.timeline import Timeline
 from snapsim.traces.trace import Trace
 from snapsim.types import Int64Array
@@ -97,17 +97,9 @@ class Growth:
     @property
     def percentiles(self) -> dict[str, int]:
         """Snapshot data that 50, 95 and 99 % of the time do not exceed: "p50", "p95", "p99".  [bytes]"""
-        instants = self.timeline.instants
-        lasts = np.diff(
-            instants, append=instants[-1] + (instants[-1] - instants[-2] if len(instants) > 1 else 1)
-        )
-        levels = np.quantile(
-            self.frame["snapshot_bytes"].to_numpy(),
-            [p / 100 for p in _PERCENTILES],
-            weights=lasts,
-            method="inverted_cdf",
-        )
-        return {f"p{p}": int(level) for p, level in zip(_PERCENTILES, levels, strict=True)}
+        values = self.frame["snapshot_bytes"].to_numpy()
+        found = time_percentiles(values, durations(self.timeline.instants), _PERCENTILES)
+        return {f"p{p}": level for p, level in zip(_PERCENTILES, found, strict=True)}
 
     def summary(self) -> dict[str, object]:
         """Return the answer as plain values, ready for JSON.
@@ -302,7 +294,7 @@ def _one(lifetimes: LifetimeMatrix, timeline: Timeline, mechanism: Mechanism, *,
             follow(mechanism, matrices(lifetimes, mechanism, initial=initial), chain, **place).snapshot
             for initial in ("thin", "thick")
         )
-    frame = _frame(timeline, series, lower, upper)
+    frame = _frame(timeline, chain, series, lower, upper)
     last = min(trace.start_ns + trace.last_ns, int(timeline.instants[-1]))
     span = max(last - max(trace.start_ns, int(timeline.instants[0])), 0)
     return Growth(
@@ -318,35 +310,12 @@ def _one(lifetimes: LifetimeMatrix, timeline: Timeline, mechanism: Mechanism, *,
     )
 
 
-def _frame(timeline: Timeline, series: Series, lower: Int64Array, upper: Int64Array) -> pd.DataFrame:
-    chain = space_chain(timeline)
-    count = chain.count()
-    memory = count * timeline.ram
-    tables = series.tables_most - series.metadata
-    memory_most = chain.count(before_prune=True) * timeline.ram
-    reserve = series.peak + np.maximum(series.tables_most - series.tables_alone, 0) + memory_most
-    frame = pd.DataFrame(
-        {
-            "time": pd.to_datetime(timeline.instants, unit="ns", utc=True).as_unit("ns"),
-            "snapshots": count,
-            "live_bytes": series.live,
-            "snapshot_bytes": series.snapshot,
-            "metadata_bytes": series.metadata,
-            "memory_bytes": memory,
-            "total_bytes": series.live + series.snapshot + series.metadata + memory,
-            "allocated_bytes": series.allocated + memory,
-            "file_bytes": series.files,
-            "reserve_bytes": reserve,
-            "peak_total_bytes": series.live + series.peak + series.tables_most + memory_most,
-            "peak_allocated_bytes": series.allocated + series.peak - series.snapshot + tables + memory_most,
-            "peak_bytes": series.peak,
-            "merged_bytes": series.merged,
-            "copied_bytes": series.copied,
-            "freed_bytes": series.freed,
-            "lower_bytes": lower,
-            "upper_bytes": upper,
-        }
-    )
+def _frame(
+    timeline: Timeline, chain: space.Chain, series: Series, lower: Int64Array, upper: Int64Array
+) -> pd.DataFrame:
+    time = pd.to_datetime(timeline.instants, unit="ns", utc=True).as_unit("ns")
+    columns = levels(series, chain, ram=timeline.ram)
+    frame = pd.DataFrame({"time": time, **columns, "lower_bytes": lower, "upper_bytes": upper})
     schema.check_columns(frame.columns)
     return frame
 

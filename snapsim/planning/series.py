@@ -3,7 +3,7 @@
 Everything is int64 arrays with one element an instant, unless it says otherwise.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from snapsim.mechanisms.model import Mechanism
 from snapsim.types import Int64Array
 from snapsim.units import format_size
 
-__all__ = ["Series", "follow", "matrices"]
+__all__ = ["Series", "durations", "follow", "levels", "matrices", "time_percentiles"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +106,74 @@ def follow(
     ](place)
 
 
+def levels(series: Series, chain: Chain, *, ram: int = 0) -> dict[str, Int64Array]:
+    """Return what is told about every instant.
+
+    Parameters
+    ----------
+    series : Series
+        The space of one volume.
+    chain : Chain
+        Which snapshots exist when.
+    ram : int
+        Guest memory saved with each snapshot.  [bytes]
+
+    Returns
+    -------
+    dict of str to int64 array, shape (n_instants,)
+        By the names that `snapsim.schema` registers.
+    """
+    count, count_most = chain.count(), chain.count(before_prune=True)
+    memory, memory_most = count * ram, count_most * ram
+    tables = series.tables_most - series.metadata
+    beside = np.maximum(series.tables_most - series.tables_alone, 0) + memory_most
+    return {
+        "snapshots": count,
+        "live_bytes": series.live,
+        "snapshot_bytes": series.snapshot,
+        "metadata_bytes": series.metadata,
+        "memory_bytes": memory,
+        "total_bytes": series.live + series.snapshot + series.metadata + memory,
+        "allocated_bytes": series.allocated + memory,
+        "file_bytes": series.files,
+        "reserve_bytes": series.peak + beside,
+        "peak_total_bytes": series.live + series.peak + series.tables_most + memory_most,
+        "peak_allocated_bytes": series.allocated + series.peak - series.snapshot + tables + memory_most,
+        "peak_bytes": series.peak,
+        "merged_bytes": series.merged,
+        "copied_bytes": series.copied,
+        "freed_bytes": series.freed,
+    }
+
+
+def durations(instants: Int64Array) -> Int64Array:
+    """Return how long each instant's state lasts; the last one as long as the one before it.  [ns]"""
+    return np.diff(instants, append=instants[-1] + (instants[-1] - instants[-2] if len(instants) > 1 else 1))
+
+
+def time_percentiles(values: Int64Array, lasts: Int64Array, percents: Sequence[int]) -> list[int]:
+    """Return what a quantity does not exceed for so many per cent of the time.
+
+    Parameters
+    ----------
+    values : int64 array, shape (n_instants,)
+        The quantity.
+    lasts : int64 array, shape (n_instants,)
+        How long it has each value.  [ns]
+    percents : sequence of int
+        From 1 to 100.
+
+    Returns
+    -------
+    list of int
+        The least values that hold for at least that part of the time, exactly: sums of integers.
+    """
+    order = np.argsort(values)
+    passed = np.cumsum(lasts[order])
+    total = int(passed[-1])
+    return [int(values[order[np.searchsorted(passed, -(-total * one // 100))]]) for one in percents]
+
+
 @dataclass(frozen=True)
 class _Place:
     """What the formulas of one volume need."""
@@ -123,6 +191,9 @@ class _Place:
     @property
     def n(self) -> int:
         return self.chain.n_instants
+
+    def gaps(self) -> dict[str, space.GapCounts]:
+        return {name: space.count_gaps(matrix, self.chain) for name, matrix in self.counted.items()}
 
     def usage(self, counts: Mapping[str, Int64Array], snapshots: Int64Array | int) -> Usage:
         return Usage(counts=counts, snapshots=snapshots, capacity=self.capacity, block_size=self.block_size)
@@ -148,8 +219,9 @@ class _Place:
 def _shared(place: _Place) -> Series:
     """Versions that all snapshots share, in one store."""
     chain, n, unit = place.chain, place.n, place.data.block_size
-    lives = {name: space.live(matrix, n) for name, matrix in place.counted.items()}
-    shares = {name: space.shared(matrix, chain) for name, matrix in place.counted.items()}
+    gaps = place.gaps()
+    lives = {name: counts.live for name, counts in gaps.items()}
+    shares = {name: space.shared(counts, chain) for name, counts in gaps.items()}
     live, held = lives["data"], shares["data"]
     fullest = place.usage(
         {name: lives[name] + shares[name].before for name in lives}, chain.count(before_prune=True)
@@ -175,7 +247,7 @@ def _shared(place: _Place) -> Series:
         peak=space.peaks(held, chain) * unit,
         merged=np.zeros(n, np.int64),
         copied=copied,
-        freed=space.per_instant(chain.deletions.at, held.freed, n) * unit,
+        freed=chain.deletions.per_instant(held.freed) * unit,
         tables_most=np.maximum(tables, tables_most),
         tables_alone=place.tables(place.usage(lives, np.zeros(n, np.int64))),
         findings=(*findings, *_limits(place, tables_most)),
@@ -198,27 +270,17 @@ def _refreserved(place: _Place, allocated: Int64Array, live: Int64Array) -> tupl
 def _layers(place: _Place) -> Series:
     """Overlay layers: every snapshot freezes one, a deletion merges two."""
     chain, n, unit = place.chain, place.n, place.data.block_size
-    held = space.shared(place.data, chain)
-    moves = space.merges(place.data, chain)
-    gone = chain.deletions
-
-    def usage(low: Int64Array, high: Int64Array) -> Usage:
-        return place.usage(space.layer_boxes(place.counted, low, high), 1)
-
-    def layer_tables(low: Int64Array, high: Int64Array) -> Int64Array:
-        return place.tables(usage(low, high))
-
-    tables = space.sum_over_layers(layer_tables, chain)
-    merged_away = (
-        layer_tables(gone.previous, gone.dropped)
-        + layer_tables(gone.dropped, gone.following)
-        - layer_tables(gone.previous, gone.following)
-    )
-    now = np.arange(n)
-    files = space.sum_over_layers(lambda low, high: place.length(usage(low, high)), chain)
-    live = space.live(place.data, n) * unit
+    gaps, gone = place.gaps(), chain.deletions
+    held, moves = space.shared(gaps["data"], chain), space.merges(gaps["data"], chain)
+    layers = place.usage({name: counts.layers for name, counts in gaps.items()}, 1)
+    each = place.tables(layers)
+    tables = space.sum_over_layers(each, chain)
+    merged_away = each[chain.gaps.older] + each[chain.gaps.newer] - each[n:-1]
+    files = space.sum_over_layers(place.length(layers), chain)
+    live = gaps["data"].live * unit
     step = place.mechanism.pool.growth_step
     allocated = files if step > 1 else live + held.after * unit + tables
+    volume = {name: counts.live for name, counts in gaps.items()}
     return Series(
         live=live,
         snapshot=held.after * unit,
@@ -226,11 +288,11 @@ def _layers(place: _Place) -> Series:
         allocated=allocated,
         files=files,
         peak=space.peaks(held, chain, moves.extra) * unit,
-        merged=space.per_instant(gone.at, moves.moved, n) * unit,
+        merged=gone.per_instant(moves.moved) * unit,
         copied=held.died * unit if place.mechanism.copies_old_data else np.zeros(n, np.int64),
-        freed=space.per_instant(gone.at, held.freed, n) * unit,
-        tables_most=tables + space.per_instant(gone.at, merged_away, n),
-        tables_alone=layer_tables(np.full(n, space.OPEN), now),
+        freed=gone.per_instant(held.freed) * unit,
+        tables_most=tables + gone.per_instant(merged_away),
+        tables_alone=place.tables(place.usage(volume, 1)),
         findings=_limits(place, tables),
     )
 
@@ -265,7 +327,7 @@ def _private(place: _Place) -> Series:
         same = stores.instant > chain.created[stores.snapshot]
         np.add.at(copied, stores.instant[same], grown[same])
         np.add.at(freed, stores.instant[~exists], taken[~exists])
-    live = space.live(place.data, n) * unit
+    live = place.data.live_blocks * unit
     findings = list(_limits(place, tables_most))
     if full:
         findings.append(
@@ -282,12 +344,11 @@ def _private(place: _Place) -> Series:
 def _detached(place: _Place) -> Series:
     """An incremental store elsewhere."""
     chain, n, unit = place.chain, place.n, place.data.block_size
-    held = space.detached(place.data, chain)
-    live = space.live(place.data, n) * unit
-    after = {name: space.detached(matrix, chain).after for name, matrix in place.counted.items()}
-    tables = place.tables(place.usage(after, chain.count()))
-    fullest = {name: space.detached(matrix, chain).before for name, matrix in place.counted.items()}
-    added = np.diff(held.after, prepend=0) + space.per_instant(chain.deletions.at, held.freed, n)
+    stores = {name: space.detached(counts, chain) for name, counts in place.gaps().items()}
+    held, live = stores["data"], place.data.live_blocks * unit
+    tables = place.tables(place.usage({name: one.after for name, one in stores.items()}, chain.count()))
+    fullest = {name: one.before for name, one in stores.items()}
+    added = np.diff(held.after, prepend=0) + chain.deletions.per_instant(held.freed)
     return Series(
         live=live,
         snapshot=held.after * unit,
@@ -297,7 +358,7 @@ def _detached(place: _Place) -> Series:
         peak=space.peaks(held, chain) * unit,
         merged=np.zeros(n, np.int64),
         copied=added * unit,
-        freed=space.per_instant(chain.deletions.at, held.freed, n) * unit,
+        freed=chain.deletions.per_instant(held.freed) * unit,
         tables_most=place.tables(place.usage(fullest, chain.count(before_prune=True))),
         tables_alone=np.zeros(n, np.int64),
         findings=_limits(place, tables),

@@ -40,22 +40,20 @@ def before_prune(chain, t):
 @given(histories())
 def test_shared_space_over_time(history):
     matrix, reference, chain = history
-    held = space.shared(matrix, chain)
-    freed = space.per_instant(chain.deletions.at, held.freed, chain.n_instants)
+    held = space.shared(space.count_gaps(matrix, chain), chain)
+    freed = chain.deletions.per_instant(held.freed)
     for t in range(chain.n_instants):
         assert held.after[t] == reference.snapshot_only(kept_at(chain, t), t)
         assert held.before[t] == reference.snapshot_only(before_prune(chain, t), t)
         gone = [one for one in before_prune(chain, t) if one not in kept_at(chain, t)]
         assert freed[t] == reference.freed(before_prune(chain, t), gone, t)
-    np.testing.assert_array_equal(
-        space.live(matrix, chain.n_instants), [reference.live(t) for t in range(chain.n_instants)]
-    )
+    np.testing.assert_array_equal(matrix.live_blocks, [reference.live(t) for t in range(chain.n_instants)])
 
 
 @given(histories())
 def test_detached_store_over_time(history):
     matrix, reference, chain = history
-    held = space.detached(matrix, chain)
+    held = space.detached(space.count_gaps(matrix, chain), chain)
     for t in range(chain.n_instants):
         assert held.after[t] == reference.detached(kept_at(chain, t))
         assert held.before[t] == reference.detached(before_prune(chain, t))
@@ -77,15 +75,11 @@ def test_private_stores_over_time(history):
 def test_layers_over_time(history):
     """The sum over layers, and what merges move and need, with every layer made by hand."""
     matrix, reference, chain = history
-
-    def size(low, high):
-        return space.layer_boxes({"data": matrix}, low, high)["data"]
-
-    summed = space.sum_over_layers(size, chain)
+    summed = space.sum_over_layers(space.count_gaps(matrix, chain).layers, chain)
     for t in range(chain.n_instants):
         ends = [None, *kept_at(chain, t), t]
         assert summed[t] == sum(reference.written(low, high) for low, high in pairwise(ends))
-    moves, gone = space.merges(matrix, chain), chain.deletions
+    moves, gone = space.merges(space.count_gaps(matrix, chain), chain), chain.deletions
     for i, at in enumerate(gone.at.tolist()):
         low = None if gone.previous[i] == space.OPEN else int(gone.previous[i])
         dropped, high = int(gone.dropped[i]), int(gone.following[i])
@@ -98,7 +92,8 @@ def test_layers_over_time(history):
 @given(histories())
 def test_peaks_follow_deletions_one_by_one(history):
     matrix, _, chain = history
-    held, moves = space.shared(matrix, chain), space.merges(matrix, chain)
+    counts = space.count_gaps(matrix, chain)
+    held, moves = space.shared(counts, chain), space.merges(counts, chain)
     expected = np.maximum(held.before, held.after)
     for t in range(chain.n_instants):
         level = int(held.before[t])
@@ -127,7 +122,7 @@ def test_neighbours_equal_those_found_naively(data):
             expected.append((t, older, one, newer, place + 1 == len(existing)))
             existing.remove(one)
         newest.append(existing[-1] if existing else space.OPEN)
-    assert list(zip(*(column.tolist() for column in chain.deletions), strict=True)) == expected
+    assert list(zip(*(column.tolist() for column in chain.deletions[:5]), strict=True)) == expected
     assert chain.newest_after.tolist() == newest
     assert chain.count().tolist() == [len(kept_at(chain, t)) for t in range(n)]
     assert chain.count(before_prune=True).tolist() == [len(before_prune(chain, t)) for t in range(n)]
