@@ -40,6 +40,8 @@ class SnapshotName:
         Why it was taken; may be empty.
     serial : int
         1, or higher where the name was taken already.
+    schedule_class, policy, host : str
+        What a user's template may write beside; the default template leaves them out.
     """
 
     vm: str
@@ -47,6 +49,9 @@ class SnapshotName:
     kind: SnapshotKind = SnapshotKind.DISK
     purpose: str = ""
     serial: int = 1
+    schedule_class: str = ""
+    policy: str = ""
+    host: str = ""
 
 
 def format_name(name: SnapshotName, *, taken: Container[str] = ()) -> str:
