@@ -1,9 +1,10 @@
 """The real restic on forged snapshot records.
 
-Taking a snapshot with restic costs most of a second, writing its record some microseconds, and `forget --dry-run` reads
-nothing but the records.  So a repository is made once, its key is locked again with a password hash that costs
-nothing, and the records are written here, in restic's own format: IV, AES-256-CTR, Poly1305-AES, and a file
-name that is the SHA-256 of the contents.  One host stands for one scenario: forget decides host by host.
+Taking a snapshot with restic costs most of a second, writing its record some microseconds, and `forget
+--dry-run` reads nothing but the records.  So a repository is made once, its key is locked again with a
+password hash that costs nothing, and the records are written here, in restic's own format: IV, AES-256-CTR,
+Poly1305-AES, and a file name that is the SHA-256 of the contents.  One host stands for one scenario: forget
+decides host by host.
 """
 
 import base64

@@ -1,0 +1,113 @@
+"""The restated restic against the real one."""
+
+import random
+import time
+from datetime import datetime
+
+import pytest
+
+from snapsim.types import Snapshot
+from tests.differential.forged_restic import RealRestic
+from tests.differential.oracles import restic
+from tests.differential.random_cases import DAY, HOUR, SECOND, ZONES, snapshots
+
+pytestmark = [pytest.mark.integration, pytest.mark.needs_program("restic")]
+
+POLICIES, SCENARIOS = 60, 20
+FUTURE = 4_102_444_800 * 1_000_000_000  # 2100-01-01
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    return RealRestic(tmp_path_factory.mktemp("restic"))
+
+
+def settings(chance):
+    """Return random options of `restic forget`."""
+    chosen = {
+        f"keep_{rule}": chance.choice((-1, 0, 1, 2, 3, 7, 1000))
+        for rule in restic.KEYS
+        if chance.random() < 0.35
+    }
+    for rule in ("", "_hourly", "_daily", "_weekly", "_monthly", "_yearly"):
+        if chance.random() < 0.2:
+            chosen[f"keep_within{rule}"] = chance.choice(
+                ("1h", "26h", "1d", "7d", "1m", "2m3d", "1y", "1d1d", "1y5m7d2h")
+            )
+    if chance.random() < 0.3:
+        chosen["keep_tag"] = chance.sample(
+            [["a"], ["a", "b"], ["typo"], [""], ["release"]], k=chance.randint(1, 2)
+        )
+    return chosen
+
+
+def arguments(chosen):
+    """Return the same as command-line arguments."""
+    result = []
+    for key, value in chosen.items():
+        values = [",".join(tags) for tags in value] if key == "keep_tag" else [value]
+        result += [f"--{key.replace('_', '-')}={value}" for value in values]
+    return result
+
+
+def history(chance):
+    """Return random snapshots; sometimes one of them is dated far ahead."""
+    result = snapshots(chance)
+    if chance.random() < 0.15:
+        result += [Snapshot(FUTURE + n * HOUR, id=f"future {n}") for n in range(chance.randint(1, 2))]
+    return result
+
+
+def kept_ids(history, chosen, timezone, oracle=restic.kept_0_14):
+    indices = oracle(history, chosen, now_ns=time.time_ns(), timezone=timezone)
+    return {history[i].id for i in indices}
+
+
+def test_random_policies_keep_what_restic_keeps(real):
+    chance = random.Random(20240331)
+    compared = thinned = 0
+    for _ in range(POLICIES):
+        chosen, timezone = settings(chance), chance.choice(ZONES)
+        scenarios = {f"host-{n}": history(chance) for n in range(SCENARIOS)}
+        answers = real.forget(scenarios, arguments(chosen), timezone)
+        for name, listed in scenarios.items():
+            assert kept_ids(listed, chosen, timezone) == answers[name], (chosen, timezone, name)
+            compared += 1
+            thinned += 0 < len(answers[name]) < len(listed)
+    assert compared >= 1000
+    assert thinned >= 500  # neither everything nor nothing stays: the cases decide something
+
+
+@pytest.mark.parametrize(
+    ("chosen", "count"),
+    [
+        ({"keep_daily": -1}, 0),  # 0.14 reads "unlimited" of borg as "none"
+        ({"keep_tag": [["typo"]]}, 0),
+        ({"keep_daily": 0}, 5),  # no policy: nothing is done
+        ({"keep_within": "2d"}, 2),  # open at its edge
+        ({"keep_daily": 2, "keep_last": 3}, 3),
+    ],
+)
+def test_what_surprises(real, chosen, count):
+    days = [Snapshot(1_700_000_000_000_000_000 + n * DAY, id=str(n)) for n in range(5)]
+    answers = real.forget({"host": days}, arguments(chosen))
+    assert answers["host"] == kept_ids(days, chosen, "UTC")
+    assert len(answers["host"]) == count
+
+
+def at(text, zone_offset_s):
+    moment = datetime.fromisoformat(text)
+    return Snapshot(int(moment.timestamp()) * SECOND, id=text, attributes={"utc_offset_s": zone_offset_s})
+
+
+def test_the_zone_of_the_process_matters_only_to_calendar_windows(real):
+    """Go takes a written offset for the local zone where it can, and knows that this zone's day has 23 hours.
+
+    A day before April 1, 00:00+02:00 is March 31, 00:00: +02:00 for one who knows the offset only, and
+    +01:00 for one who knows Berlin.
+    """
+    host = [at("2024-03-30T22:30Z", 3600), at("2024-03-31T22:00Z", 7200)]
+    for timezone, count in (("UTC", 2), ("Europe/Berlin", 1)):
+        answers = real.forget({"host": host}, ["--keep-within=1d"], timezone)
+        assert answers["host"] == kept_ids(host, {"keep_within": "1d"}, timezone)
+        assert len(answers["host"]) == count
