@@ -241,15 +241,15 @@ TABLES: Mapping[str, tuple[str, Mapping[str, Callable[[Row], str]]]] = {
         },
     ),
     "policies": (
-        "Policies, one core: timeline and growth",
+        "Policies, one core: decisions and space over a year",
         {
             "policy, hourly snapshots": _text("policy"),
             "mechanism": _text("mechanism"),
             "instants": _count("instants"),
             "most live": _text("max_live"),
-            "a second": _of("per_second"),
+            "`evaluate` a second": _of("per_second"),
             "timeline alone": _of("timeline_per_second"),
-            "growth alone": _of("growth_per_second"),
+            "`growth` alone, with its frames": _of("growth_per_second"),
         },
     ),
 }

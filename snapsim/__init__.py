@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from snapsim.planning.growth import growth as growth
     from snapsim.planning.lifetimes import count_group as count_group
     from snapsim.planning.lifetimes import count_lifetimes as count_lifetimes
+    from snapsim.planning.outlook import evaluate as evaluate
     from snapsim.policy.policy import Policy as Policy
     from snapsim.policy.timeline import Timeline as Timeline
     from snapsim.traces import statistics as statistics
@@ -55,6 +56,7 @@ _PUBLIC = {
     "WRITE_ZEROES": "types",
     "count_group": "planning.lifetimes",
     "count_lifetimes": "planning.lifetimes",
+    "evaluate": "planning.outlook",
     "growth": "planning.growth",
     "mechanism": "mechanisms",
     "mechanisms": "mechanisms",

@@ -132,6 +132,68 @@ _QUANTITIES = (
         "What changed between the kept snapshot before and this one.",
     ),
     Quantity("reasons", "object", "", "Reasons", "The rules that keep the snapshot, or why none does."),
+    Quantity("policy", "str", "", "Policy", "The policy that the row describes."),
+    Quantity(
+        "snapshots_peak", "int64", "1", "Snapshots, most", "Most snapshots that exist just before a prune."
+    ),
+    Quantity("snapshots_end", "int64", "1", "Snapshots at the end", "Snapshots after the last prune."),
+    Quantity("reach_ns", "int64", "ns", "Reach", "Oldest age that a snapshot reached."),
+    Quantity(
+        "steady",
+        "bool",
+        "",
+        "Steady state",
+        "Whether the trace lasts at least as long as the policy reaches.",
+    ),
+    Quantity(
+        "snapshot_peak_bytes",
+        "int64",
+        "bytes",
+        "Snapshot data, peak",
+        "Largest transient peak of snapshot data.",
+    ),
+    Quantity(
+        "reserve_peak_bytes",
+        "int64",
+        "bytes",
+        "Snapshot reserve, peak",
+        "Most that snapshots ever need: data, their tables and memory images.",
+    ),
+    Quantity(
+        "total_peak_bytes",
+        "int64",
+        "bytes",
+        "Total, peak",
+        "Most ever: live data, snapshot data, all tables, memory images.",
+    ),
+    Quantity(
+        "allocated_peak_bytes",
+        "int64",
+        "bytes",
+        "Allocated, peak",
+        "Most space that the mechanism ever holds on its store.",
+    ),
+    Quantity(
+        "snapshot_mean_bytes", "float64", "bytes", "Snapshot data, mean", "Mean over time, not over instants."
+    ),
+    *(
+        Quantity(
+            f"snapshot_p{percent}_bytes",
+            "int64",
+            "bytes",
+            f"Snapshot data, {percent} %",
+            f"Snapshot data that {percent} % of the time do not exceed.",
+        )
+        for percent in (50, 95, 99)
+    ),
+    Quantity("snapshot_end_bytes", "int64", "bytes", "Snapshot data at the end", "After the last prune."),
+    Quantity("metadata_end_bytes", "int64", "bytes", "Metadata at the end", "After the last prune."),
+    Quantity("total_end_bytes", "int64", "bytes", "Total at the end", "After the last prune."),
+    Quantity("merged_total_bytes", "int64", "bytes", "Merged, total", "Layer data moved by all deletions."),
+    Quantity("copied_total_bytes", "int64", "bytes", "Copied, total", "Old data copied aside over all time."),
+    Quantity(
+        "freed_total_bytes", "int64", "bytes", "Freed, total", "Snapshot data that all deletions gave back."
+    ),
     Quantity("requests", "int64", "1", "Requests", "Requests of all kinds."),
     Quantity("reads", "int64", "1", "Reads", "READ requests."),
     Quantity("writes", "int64", "1", "Writes", "WRITE and WRITE_ZEROES requests."),

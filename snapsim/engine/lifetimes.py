@@ -192,6 +192,14 @@ class LifetimeMatrix:
         live.flags.writeable = False
         return live
 
+    @cached_property
+    def step_survivors(self) -> Int64Array:
+        """What was there one instant earlier too, shape (n,): BOX((-inf, T - 1] x (T, inf]).  [blocks]"""
+        now = np.arange(self.n_instants)
+        stay = self.sums.survivors(now - 1, now)
+        stay.flags.writeable = False
+        return stay
+
     def __repr__(self) -> str:
         """Say what was counted."""
         born = int(self.births.sum())

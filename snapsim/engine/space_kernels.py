@@ -75,3 +75,35 @@ def link(
             gone += 1
         newest_after[instant] = newest
         active[instant] = gap
+
+
+@kernel(allocates=False)
+def add_stores(snapshot, instant, taken, table, created, deleted, size, sums):
+    """Sum private stores by instant.
+
+    Parameters
+    ----------
+    snapshot, instant : int64 arrays, shape (n_pairs,)
+        Which store, and when: all instants of one store in order, then those of the next.
+    taken, table : int64 arrays, shape (n_pairs,)
+        What it holds then, and the tables in it.  [bytes]
+    created, deleted : int64 arrays, shape (n_snapshots,)
+        Instants.
+    size : int
+        What each store takes from the start; 0 where it grows.  [bytes]
+    sums : int64 array, shape (7, n_instants)
+        Added to: data before the prune, tables before it; data after it, tables after it, allocated; copied
+        since the instant before; freed.  [bytes]
+    """
+    for i in range(snapshot.shape[0]):
+        one, now = snapshot[i], instant[i]
+        sums[0, now] += taken[i]
+        sums[1, now] += table[i]
+        if now < deleted[one]:
+            sums[2, now] += taken[i]
+            sums[3, now] += table[i]
+            sums[4, now] += size or taken[i] + table[i]
+        else:
+            sums[6, now] += taken[i]
+        if now > created[one]:
+            sums[5, now] += taken[i] - taken[i - 1]

@@ -234,13 +234,35 @@ def growth(
     _check_timeline(timeline)
     if isinstance(lifetimes, LifetimeMatrix):
         return _one(lifetimes, timeline, found, bounds=bounds)
+    named = members(lifetimes)
+    return _group({name: _one(one, timeline, found, bounds=bounds) for name, one in named.items()})
+
+
+def members(lifetimes: object) -> dict[str, LifetimeMatrix]:
+    """Return one volume, or those of a group, by name; refuse what cannot be summed."""
+    if isinstance(lifetimes, LifetimeMatrix):
+        return {"": lifetimes}
     named = _named(lifetimes)
     if not named:
         msg = "growth of a group needs at least one volume"
         raise UsageError(msg)
     for name, one in named.items():
         _check_member(name, one, next(iter(named.values())))
-    return _group({name: _one(one, timeline, found, bounds=bounds) for name, one in named.items()})
+    return named
+
+
+def capacity_of(lifetimes: LifetimeMatrix) -> tuple[int, int]:
+    """Return the size of the volume and how long its trace lasts from the first instant.  [bytes, ns]"""
+    trace = _trace_of(lifetimes)
+    last = min(trace.start_ns + trace.last_ns, int(lifetimes.instants[-1]))
+    return trace.capacity, max(last - max(trace.start_ns, int(lifetimes.instants[0])), 0)
+
+
+def _trace_of(lifetimes: LifetimeMatrix) -> Trace:
+    if not isinstance(lifetimes.origin, Trace):
+        msg = "these lifetimes do not know their trace: use snapsim.count_lifetimes"
+        raise UsageError(msg)
+    return lifetimes.origin
 
 
 def _named(lifetimes: object) -> dict[str, LifetimeMatrix]:
@@ -279,12 +301,10 @@ def _one(lifetimes: LifetimeMatrix, timeline: Timeline, mechanism: Mechanism, *,
     if not np.array_equal(lifetimes.instants, timeline.instants):
         msg = "the timeline is one of other instants: make it with policy.timeline(lifetimes.instants)"
         raise UsageError(msg)
-    trace = lifetimes.origin
-    if not isinstance(trace, Trace):
-        msg = "these lifetimes do not know their trace: use snapsim.count_lifetimes"
-        raise UsageError(msg)
+    trace = _trace_of(lifetimes)
     chain = space_chain(timeline)
-    place = {"block_size": lifetimes.block_size, "capacity": trace.capacity}
+    capacity, span = capacity_of(lifetimes)
+    place = {"block_size": lifetimes.block_size, "capacity": capacity}
     counted = matrices(lifetimes, mechanism)
     series = follow(mechanism, counted, chain, **place)
     lower, upper = series.snapshot, series.snapshot
@@ -295,8 +315,6 @@ def _one(lifetimes: LifetimeMatrix, timeline: Timeline, mechanism: Mechanism, *,
             for initial in ("thin", "thick")
         )
     frame = _frame(timeline, chain, series, lower, upper)
-    last = min(trace.start_ns + trace.last_ns, int(timeline.instants[-1]))
-    span = max(last - max(trace.start_ns, int(timeline.instants[0])), 0)
     return Growth(
         frame=frame,
         snapshots=_kept_at_end(counted["data"], timeline, mechanism),

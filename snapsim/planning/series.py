@@ -300,7 +300,7 @@ def _layers(place: _Place) -> Series:
 def _private(place: _Place) -> Series:
     """A store for each snapshot, into which old blocks are copied; nothing is shared between stores."""
     chain, n, unit = place.chain, place.n, place.data.block_size
-    held, tables, before, copied, freed, allocated, tables_most, none = np.zeros((8, n), np.int64)
+    sums, none = np.zeros((7, n), np.int64), np.zeros(n, np.int64)
     size = place.mechanism.pool.size if place.mechanism.pool.per_snapshot else 0
     full: set[int] = set()
     largest = 0
@@ -313,20 +313,8 @@ def _private(place: _Place) -> Series:
             largest = max(largest, int(needed.max(initial=0)))
             # an invalid store stays as large as it was made
             taken = np.minimum(taken, size)
-        exists = stores.instant < chain.deleted[stores.snapshot]
-        np.add.at(before, stores.instant, taken)
-        np.add.at(tables_most, stores.instant, table)
-        np.add.at(held, stores.instant[exists], taken[exists])
-        np.add.at(tables, stores.instant[exists], table[exists])
-        np.add.at(
-            allocated,
-            stores.instant[exists],
-            np.full(int(exists.sum()), size) if size else (taken + table)[exists],
-        )
-        grown = np.diff(taken, prepend=0)
-        same = stores.instant > chain.created[stores.snapshot]
-        np.add.at(copied, stores.instant[same], grown[same])
-        np.add.at(freed, stores.instant[~exists], taken[~exists])
+        space.sum_stores(stores, taken, table, chain, size=size, sums=sums)
+    before, tables_most, held, tables, allocated, copied, freed = sums
     live = place.data.live_blocks * unit
     findings = list(_limits(place, tables_most))
     if full:
