@@ -42,11 +42,6 @@ DEFAULTS = {
 }
 
 
-def toward_zero(dividend: int, divisor: int) -> int:
-    """Divide as Perl's int() does: -1 hour is 0 days."""
-    return dividend // divisor if dividend >= 0 else -(-dividend // divisor)
-
-
 def written(shown: datetime, form: str) -> datetime:
     """Return what is left of a time in a name: the day (short), the minute (long), the second (long-iso)."""
     if form == "short":
@@ -63,13 +58,14 @@ def distances(shown: datetime, now: datetime, *, weekday: str, hour: int) -> dic
     back %= 7
     # Months and years start with the first such weekday: days before it belong to the month before.
     owner = shown.replace(day=1) - timedelta(days=1) if shown.day <= back else shown
-    hours = toward_zero(wall_seconds(now) // HOUR * HOUR - wall_seconds(shown) // HOUR * HOUR, HOUR)
-    days = toward_zero(hours + late, 24)
+    # (btrbk cuts toward zero: only snapshots from the future would show it, and those are kept anyway.)
+    hours = wall_seconds(now) // HOUR - wall_seconds(shown) // HOUR
+    days = (hours + late) // 24
     years = now.year - owner.year
     return {
         "h": hours,
         "d": days,
-        "w": toward_zero(days + back, 7),
+        "w": (days + back) // 7,
         "m": 12 * years + now.month - owner.month,
         "y": years,
     }
