@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from snapsim.planning.lifetimes import count_group as count_group
     from snapsim.planning.lifetimes import count_lifetimes as count_lifetimes
     from snapsim.planning.outlook import evaluate as evaluate
+    from snapsim.policy.listings import read_listing as read_listing
     from snapsim.policy.policy import Policy as Policy
     from snapsim.policy.timeline import Timeline as Timeline
     from snapsim.traces import statistics as statistics
@@ -61,6 +62,7 @@ _PUBLIC = {
     "mechanism": "mechanisms",
     "mechanisms": "mechanisms",
     "open_trace": "traces.formats",
+    "read_listing": "policy.listings",
     "read_trace": "traces.formats",
 }
 _MODULES = {

@@ -137,6 +137,8 @@ def parse_listing(
         return []  # several tools say so that there is none
     name = tool or _recognised(source)
     snapshots = list(LISTINGS[name].read(source))
+    if not snapshots and source.lines and source.json != [] and not LISTINGS[name].recognises(source):
+        raise source.refusal(f"this is no listing of {name}: run {LISTINGS[name].command}")
     seen: set[str] = set()
     for snapshot in snapshots:
         if snapshot.id and snapshot.id in seen:

@@ -14,8 +14,7 @@ MANIFEST = "index.json.blob"
 
 def recognises(source: Source) -> bool:
     """Tell whether this is such a listing."""
-    records = source.json
-    return isinstance(records, list) and bool(records) and all("backup-time" in record for record in records)
+    return source.is_list_of("backup-time")
 
 
 def read(source: Source) -> Iterator[Snapshot]:

@@ -19,16 +19,15 @@ _ROW = re.compile(
 def recognises(source: Source) -> bool:
     """Tell whether this is such a listing."""
     if source.json is not None:
-        images = source.json if isinstance(source.json, list) else [source.json]
-        return bool(images) and all(isinstance(image, dict) and "virtual-size" in image for image in images)
-    return any(line.strip() == HEAD for _, line in source.lines)
+        return source.is_list_of("virtual-size", within=_images(source))
+    starts = {line.strip() for _, line in source.lines} | {line.split(":")[0] for _, line in source.lines}
+    return HEAD in starts or {"image", "virtual size"} <= starts
 
 
 def read(source: Source) -> Iterator[Snapshot]:
     """Yield an image's internal snapshots; one with a machine's state holds the memory too."""
     if source.json is not None:
-        images = source.json if isinstance(source.json, list) else [source.json]  # a list: --backing-chain
-        for _, image in source.records(images, what="image"):
+        for _, image in source.records(_images(source), what="image"):
             for where, record in source.records(image.get("snapshots", [])):
                 yield _from_record(source, where, record, image.get("filename"))
         return
@@ -44,6 +43,10 @@ def read(source: Source) -> Iterator[Snapshot]:
                 return
             else:
                 raise source.refusal(f"this is no row of the snapshot list: run {COMMAND}", where=where)
+
+
+def _images(source: Source) -> list[Any]:
+    return source.json if isinstance(source.json, list) else [source.json]  # a list: --backing-chain
 
 
 def _from_record(source: Source, where: str, record: dict[str, Any], image: object) -> Snapshot:

@@ -9,12 +9,7 @@ from snapsim.types import Snapshot
 
 def recognises(source: Source) -> bool:
     """Tell whether this is such a listing."""
-    records = source.json
-    return isinstance(records, list) and bool(records) and all(_is_ours(record) for record in records)
-
-
-def _is_ours(record: Any) -> bool:
-    return isinstance(record, dict) and ({"time", "tree", "id"} <= record.keys() or "group_key" in record)
+    return source.is_list_of("time", "tree", "id") or source.is_list_of("group_key")
 
 
 def read(source: Source) -> Iterator[Snapshot]:

@@ -21,11 +21,8 @@ _RULE = re.compile(r"[-─═]+(?:[+┼╪][-─═]+)+")
 def recognises(source: Source) -> bool:
     """Tell whether this is such a listing."""
     if isinstance(source.json, dict):
-        lists = list(source.json.values())
-        return bool(lists) and all(
-            isinstance(records, list) and all("pre-number" in record for record in records)
-            for records in lists
-        )
+        lists = [records for records in source.json.values() if records != []]
+        return bool(source.json) and all(source.is_list_of("pre-number", within=records) for records in lists)
     head = source.lines[0][1] if source.lines else ""
     is_table = len(source.lines) > 1 and _RULE.fullmatch(source.lines[1][1].strip()) is not None
     return is_table or {"number", "pre-number"} <= set(head.strip().split(","))
@@ -54,6 +51,8 @@ def read(source: Source) -> Iterator[Snapshot]:
 
 
 def _json_records(source: Source) -> Iterator[tuple[str, dict[str, str]]]:
+    if not isinstance(source.json, dict):
+        raise source.refusal(f"this is no listing of snapper's: run {COMMAND}")
     for config, values in source.json.items():
         for where, record in source.records(values):
             userdata = record.get("userdata") or {}

@@ -64,6 +64,15 @@ class Source:
         except (ValueError, RecursionError):
             return None
 
+    def is_list_of(self, *keys: str, within: Any = None) -> bool:
+        """Tell whether the JSON, or a part of it, is a filled list of objects that have certain keys."""
+        records = self.json if within is None else within
+        return (
+            isinstance(records, list)
+            and bool(records)
+            and all(isinstance(record, dict) and record.keys() >= set(keys) for record in records)
+        )
+
     @cached_property
     def lines(self) -> list[tuple[str, str]]:
         """Every line that is not blank, with its place ("line 3")."""
