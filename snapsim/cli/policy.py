@@ -57,9 +57,9 @@ def show(
     from snapsim.units import format_duration
 
     first = time.time_ns() if start is None else unix_ns(start)
-    span = max(policy.schedule.period_ns * (ticks + 1), 1)
+    span = max((policy.schedule.period_ns if policy.schedule else 1) * (ticks + 1), 1)
     due: list[str] = []
-    while ticks and len(due) < ticks and span < _FARTHEST:
+    while policy.schedule and ticks and len(due) < ticks and span < _FARTHEST:
         due = [format_instant(tick) for tick in policy.ticks(first, first + span)[:ticks].tolist()]
         span *= 2
     reach = policy.reach_ns

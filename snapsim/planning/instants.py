@@ -157,6 +157,9 @@ def _sequence(schedules: Schedules) -> Sequence[str | Schedule | Policy]:
 
 def _schedule(item: str | Schedule | Policy, timezone: str) -> Schedule:
     if isinstance(item, Policy):
+        if item.schedule is None:
+            msg = f"policy {item.name!r} has no schedule, so that it gives no instants: give it one, or every"
+            raise UsageError(msg)
         return item.schedule
     return item if isinstance(item, Schedule) else Schedule.of(item, timezone=timezone)
 

@@ -1,45 +1,138 @@
 """Policies as TOML: read with located errors, written so that reading gives back an equal policy."""
 
-import difflib
 import json
 import re
 import tomllib
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from snapsim.errors import PolicyError
-from snapsim.policy.policy import DEFAULTS, Policy
+from snapsim.policy.compat import AXES
+from snapsim.policy.policy import Policy
+from snapsim.policy.tables import (
+    COUNT,
+    Expire,
+    Grid,
+    Guards,
+    Keep,
+    Limits,
+    Protect,
+    Select,
+    Space,
+    Table,
+    told,
+)
 
-_COUNT = 'a whole number, 0 for none, or "unlimited"'
-_Count = Annotated[int | Literal["unlimited"], Field(description=_COUNT)]
+_Count = Annotated[int | Literal["unlimited"], Field(description=COUNT)]
+_Within = Annotated[str | None, Field(description='text such as "48h", "7d" or "1mo"')]
 
 
-class PolicyTable(BaseModel):
+def _one_of(axis: str) -> Any:
+    more = ", or a time such as 2026-01-31T12:00Z" if axis == "reference" else ""
+    return Field(description=f"one of {', '.join(AXES[axis])}{more}")
+
+
+def _tuples(value: object) -> object:
+    return tuple(_tuples(one) for one in value) if isinstance(value, list) else value
+
+
+class PolicyTable(Table):
     """The keys of a policy in TOML; each description says what a value has to be."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    TITLE: ClassVar[str] = "policy"
 
     schedule: Annotated[
-        str | list[str],
+        str | list[str] | None,
         Field(description='text such as "15min", "@hourly" or "0 */6 * * *", or a list of such texts'),
-    ]
+    ] = None
     keep_last: _Count = 0
+    keep_secondly: _Count = 0
+    keep_minutely: _Count = 0
     keep_hourly: _Count = 0
     keep_daily: _Count = 0
     keep_weekly: _Count = 0
     keep_monthly: _Count = 0
     keep_quarterly: _Count = 0
     keep_yearly: _Count = 0
-    keep_within: Annotated[str | None, Field(description='text such as "48h", "7d" or "1mo"')] = None
-    timezone: Annotated[str, Field(description='the IANA name of a time zone, such as "UTC"')] = "UTC"
+    keep_within: _Within = None
+    keep_within_hourly: _Within = None
+    keep_within_daily: _Within = None
+    keep_within_weekly: _Within = None
+    keep_within_monthly: _Within = None
+    keep_within_yearly: _Within = None
+    keep_tag: Annotated[
+        tuple[tuple[str, ...], ...],
+        BeforeValidator(_tuples),
+        Field(description='lists of tags, such as [["release"], ["audit"]]'),
+    ] = ()
+    keep: Annotated[
+        tuple[Keep, ...],
+        BeforeValidator(_tuples),
+        Field(description="tables [[policy.NAME.keep]], a rule each"),
+    ] = ()
+    grid: Annotated[Grid | None, Field(description="a table with spec")] = None
+    expire: Annotated[Expire | None, Field(description="a table with ttl or max_count")] = None
+    plan: Annotated[str, Field(description="text in the own words of znapzend or zfs-autobackup")] = ""
+    compat: Annotated[str, Field(description="the name of a tool")] = "snapsim"
+    combine: Annotated[str | None, _one_of("combine")] = None
+    reference: Annotated[str | None, _one_of("reference")] = None
+    oldest: Annotated[str | None, _one_of("oldest")] = None
+    adjacency: Annotated[str | None, _one_of("adjacency")] = None
+    future: Annotated[str | None, _one_of("future")] = None
+    order: Annotated[str | None, _one_of("order")] = None
+    tie_break: Annotated[str | None, _one_of("tie_break")] = None
+    week_start: Annotated[str | None, _one_of("week_start")] = None
+    day_start: Annotated[str, Field(description='a time of day such as "00:00"')] = "00:00"
+    month_starts: Annotated[str | None, _one_of("month_starts")] = None
+    group_by: Annotated[
+        tuple[str, ...], BeforeValidator(_tuples), Field(description='a list such as ["host", "volume"]')
+    ] = ()
+    min_age: Annotated[str | None, Field(description='a duration such as "1h"')] = None
+    select: Annotated[Select | None, Field(description="a table")] = None
+    protect: Annotated[Protect | None, Field(description="a table")] = None
+    space: Annotated[Space | None, Field(description="a table")] = None
+    limits: Annotated[Limits | None, Field(description="a table")] = None
+    guards: Annotated[Guards | None, Field(description="a table")] = None
+    timezone: Annotated[
+        str | None, Field(description='the IANA name of a time zone, such as "UTC", or "recorded"')
+    ] = None
     name: Annotated[str, Field(description="text")] = ""
     memory: Annotated[Literal["disk", "memory", "full"], Field(description='"disk", "memory" or "full"')] = (
         "disk"
     )
     ram: Annotated[int | str | None, Field(description='bytes, or text such as "4GiB"')] = None
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of a policy file, for editors that check and complete.
+
+    Returns
+    -------
+    dict
+        JSON Schema, draft 2020-12: one policy at the top level, or several in tables `[policy.NAME]`.
+    """
+    one = PolicyTable.model_json_schema(by_alias=True, mode="validation")
+    definitions = one.pop("$defs", {})
+    definitions["Policy"] = {**one, "title": "Policy"}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "snapsim policy file",
+        "anyOf": [
+            {
+                "type": "object",
+                "properties": {
+                    "policy": {"type": "object", "additionalProperties": {"$ref": "#/$defs/Policy"}}
+                },
+                "required": ["policy"],
+                "additionalProperties": False,
+            },
+            {"$ref": "#/$defs/Policy"},
+        ],
+        "$defs": definitions,
+    }
 
 
 class _Source:
@@ -48,17 +141,33 @@ class _Source:
     def __init__(self, text: str, name: str) -> None:
         self.text, self.name = text, name
 
-    def error(self, message: str, *, key: str = "", table: str = "") -> PolicyError:
-        line = self._line(key, table)
+    def error(self, message: str, *, key: str = "", table: str = "", inside: str = "") -> PolicyError:
+        line = self._line(key, table, inside)
         return PolicyError(f"{self.name}{f', line {line}' if line else ''}: {message}")
 
-    def _line(self, key: str, table: str) -> int:
-        """Line of a key, or of its table's head; 0 if it is not found (an inline table, say)."""
+    def _line(self, key: str, table: str, inside: str) -> int:
+        """Line of a key, or of its table's head; of the table or line that it is inside of, if it is."""
+        if inside:
+            return self._inner_line(key, table, inside)
         lines = self.text.splitlines()
         head = re.compile(rf"\s*\[\s*policy\s*\.\s*[\"']?{re.escape(table)}[\"']?\s*\]")
         start = next((number for number, line in enumerate(lines) if head.match(line)), 0) if table else 0
         wanted = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=") if key else head
         return next((number for number, line in enumerate(lines[start:], start + 1) if wanted.match(line)), 0)
+
+    def _inner_line(self, key: str, table: str, inside: str) -> int:
+        lines = self.text.splitlines()
+        path = rf"policy\s*\.\s*[\"']?{re.escape(table)}[\"']?\s*\.\s*" if table else ""
+        head = re.compile(rf"\s*\[\[?\s*{path}{re.escape(inside)}\b|\s*{re.escape(inside)}\s*=")
+        wanted = re.compile(rf"(?:^|[{{,\s])[\"']?{re.escape(key)}[\"']?\s*=")
+        heads = [number for number, line in enumerate(lines) if head.match(line)]
+        for start in heads:
+            for number, line in enumerate(lines[start:], start + 1):
+                if number > start + 1 and line.lstrip().startswith("["):
+                    break
+                if wanted.search(line):
+                    return number
+        return heads[0] + 1 if heads else 0
 
 
 def read(source: str | Path, *, name: str | None = None) -> Policy:
@@ -91,7 +200,7 @@ def read(source: str | Path, *, name: str | None = None) -> Policy:
         checked = PolicyTable.model_validate(values)
     except ValidationError as error:
         raise _located(error, where, table) from None
-    given = checked.model_dump(exclude_unset=True)
+    given: dict[str, Any] = {key: getattr(checked, key) for key in checked.model_fields_set}
     if table:
         given["name"] = table
     try:
@@ -142,17 +251,12 @@ def _choose(document: dict[str, Any], name: str | None, where: _Source) -> tuple
 
 def _located(error: ValidationError, where: _Source, table: str) -> PolicyError:
     """Say the first thing that is wrong, where, and what to write instead."""
-    # a key that nobody knows explains why another one is missing
-    first = min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
-    key = str(first["loc"][0])
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, PolicyTable.model_fields, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(PolicyTable.model_fields)}"
-        return where.error(f"unknown key {key!r}: {hint}", key=key, table=table)
-    wanted = PolicyTable.model_fields[key].description
-    if first["type"] == "missing":
-        return where.error(f"{key} is missing: give {wanted}", table=table)
-    return where.error(f"{key} is {first['input']!r}: give {wanted}", key=key, table=table)
+    path, message = told(error, PolicyTable)
+    first, *inner = re.sub(r"\[\d+\]", "", path).split(".") if path else [""]
+    place = f"{path}: " if inner else ""
+    return where.error(
+        f"{place}{message}", key=inner[-1] if inner else first, table=table, inside=first if inner else ""
+    )
 
 
 def write(policy: Policy) -> str:
@@ -168,17 +272,45 @@ def write(policy: Policy) -> str:
     str
         TOML, with the keys that differ from their defaults.
     """
-    lines = [f"[policy.{_key(policy.name)}]"] if policy.name else []
-    values = {field.name: getattr(policy, field.name) for field in fields(policy)}
-    values["schedule"] = (
-        policy.schedule.texts[0] if len(policy.schedule.texts) == 1 else list(policy.schedule.texts)
-    )
-    lines += [
-        f"{key} = {_value(value)}"
-        for key, value in values.items()
-        if key != "name" and value != DEFAULTS.get(key)
-    ]
-    return "\n".join(lines) + "\n"
+    said = policy.said()
+    said.pop("name", None)
+    if policy.schedule is not None:
+        texts = policy.schedule.texts
+        said["schedule"] = texts[0] if len(texts) == 1 else list(texts)
+    head = f"policy.{_key(policy.name)}" if policy.name else ""
+    lines = [f"[{head}]"] if head else []
+    tables = []
+    for key, value in said.items():
+        if isinstance(value, Table):
+            tables += ["", f"[{head}.{key}]" if head else f"[{key}]", *_items(value)]
+        elif key == "keep":
+            for rule in policy.keep:
+                tables += ["", f"[[{head}.keep]]" if head else "[[keep]]", *_items(rule)]
+        else:
+            lines.append(f"{key} = {_value(value)}")
+    return "\n".join([*lines, *tables]) + "\n"
+
+
+def _items(table: Table) -> list[str]:
+    return [f"{key} = {_value(value)}" for key, value in _written(table).items()]
+
+
+def _written(table: Table) -> dict[str, Any]:
+    values = table.model_dump(by_alias=True, exclude_defaults=True)
+    for key in ("soft", "attributes"):
+        if key in values:
+            values[key] = dict(values[key])
+    return {key: _without_none(value) for key, value in values.items() if value is not None}
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            key: dict(inner) if key == "attributes" else _without_none(inner)
+            for key, inner in value.items()
+            if inner is not None
+        }
+    return value
 
 
 def _key(name: str) -> str:
@@ -186,5 +318,9 @@ def _key(name: str) -> str:
 
 
 def _value(value: object) -> str:
-    # JSON's strings, whole numbers and lists of strings are TOML's, but for DEL, which TOML wants escaped
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_key(key)} = {_value(inner)}" for key, inner in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_value(inner) for inner in value) + "]"
+    # JSON's strings and numbers are TOML's, but for DEL, which TOML wants escaped
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

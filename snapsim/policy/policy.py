@@ -1,27 +1,44 @@
 """The policy: a schedule and the rules that say which of its snapshots stay."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from snapsim.errors import PolicyError, UnitError
-from snapsim.policy import retention, zones
-from snapsim.policy.buckets import CalendarKeys
+from snapsim.policy import compat as other_tools
+from snapsim.policy import decisions as deciding
+from snapsim.policy import judgement_kernels as judgement
+from snapsim.policy import zones
+from snapsim.policy.buckets import RECORDED, WEEKDAYS, Calendar, Every
+from snapsim.policy.compat import AXES, KEEP_BUCKETS, WITHIN_BUCKETS, ShortForms, Tool, tools
+from snapsim.policy.grid import grid_rules
 from snapsim.policy.reach import reach
 from snapsim.policy.retention import UNLIMITED, Rule
-from snapsim.policy.retention_kernels import settle
 from snapsim.policy.schedule import Schedule
-from snapsim.policy.times import format_instant, parse_instant
+from snapsim.policy.tables import (
+    EveryTable,
+    Expire,
+    Grid,
+    Guards,
+    Keep,
+    Limits,
+    Protect,
+    Select,
+    Space,
+    Table,
+)
+from snapsim.policy.times import parse_instant
 from snapsim.policy.windows import Window
 from snapsim.types import Decision, Int64Array, Snapshot, SnapshotKind
-from snapsim.units import format_size, parse_size
+from snapsim.units import DAY, format_duration, format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
     from snapsim.policy.timeline import Timeline
@@ -29,27 +46,38 @@ if TYPE_CHECKING:
 Count = int | str
 """How many buckets a rule keeps: a whole number, 0 for none, or "unlimited"."""
 
-KEEP_BUCKETS: Mapping[str, str] = {
-    "keep_last": "each",
-    "keep_hourly": "hour",
-    "keep_daily": "day",
-    "keep_weekly": "week",
-    "keep_monthly": "month",
-    "keep_quarterly": "quarter",
-    "keep_yearly": "year",
-}
-"""The counting rules by their key, and the bucket of each."""
-
+_TABLES: Mapping[str, type[Table]] = {
+    "grid": Grid, "expire": Expire, "protect": Protect, "space": Space, "limits": Limits, "guards": Guards,
+    "select": Select,
+}  # fmt: skip
 
 DEFAULTS: Mapping[str, object] = {
     **dict.fromkeys(KEEP_BUCKETS, 0),
-    "keep_within": None,
+    **dict.fromkeys(WITHIN_BUCKETS, None),
+    **{axis: values[0] for axis, values in AXES.items()},
+    "schedule": None,
+    "keep_tag": (),
+    "keep": (),
+    "plan": "",
+    "compat": "snapsim",
+    "day_start": "00:00",
+    "group_by": (),
+    "min_age": None,
+    "grid": None,
+    "expire": None,
+    "space": None,
+    "protect": Protect(),
+    "limits": Limits(),
+    "guards": Guards(),
+    "select": Select(),
     "timezone": "UTC",
     "name": "",
     "memory": "disk",
     "ram": 0,
 }
-"""What a policy says where nothing is given; the schedule has no default."""
+"""What a policy says where nothing is given and no tool is named."""
+
+AnyTable = TypeVar("AnyTable", bound=Table)
 
 
 @dataclass(frozen=True, init=False, repr=False, kw_only=True)
@@ -61,21 +89,64 @@ class Policy:
     ISO weeks. `keep_within` keeps whatever is younger than that, counted from the newest snapshot that is not
     in the future, so that a machine that was off for a month does not lose everything at once.
 
-    Snapshots that are dated after `now` are treated as restic treats them: they take up counts like others,
-    and `keep_within` keeps them.
+    Everything else says what other tools do differently, and `compat` sets all of that at once.
 
     Parameters
     ----------
-    schedule : str, sequence of str, or Schedule
+    schedule : str, sequence of str, or Schedule, optional
         "15min" (aligned to the Unix epoch), "@hourly", "@daily", "@midnight", "@weekly" (Sunday), "@monthly",
         "@quarterly", "@yearly", "@annually", a cron line of five fields (or six, seconds first), or several
-        of these.
-    keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_quarterly, keep_yearly : int or str
-        How many snapshots, non-empty hours, days, ... are kept: a number, 0 for none, or "unlimited".
+        of these.  Without one, snapshots are taken by hand.
+    keep_last, keep_secondly, keep_minutely, keep_hourly, keep_daily, keep_weekly : int or str
+        How many snapshots, non-empty seconds, minutes, hours, days, weeks are kept: a number, 0 for none, or
+        "unlimited".
+    keep_monthly, keep_quarterly, keep_yearly : int or str
+        Likewise.
     keep_within : int or str, optional
         Duration, or calendar length ("48h", "7d", "1mo", "1y"); a day is 24 hours.  [ns]
+    keep_within_hourly, keep_within_daily, keep_within_weekly, keep_within_monthly, keep_within_yearly : str
+        One of every hour, day, ... that lies inside such a length.
+    keep_tag : sequence of sequence of str
+        Snapshots that have all tags of one of these lists; an empty list is a snapshot without tags.
+    keep : sequence of Keep or mapping
+        Rules in their long form.
+    grid, expire : Grid, Expire or mapping, optional
+        Rules by age.
+    plan : str
+        Rules in the own words of `compat="znapzend"`, "zfs-autobackup".
+    compat : str
+        Whose rules these are: "restic", "restic-0.14", "borg-1.2", "borg-2", "proxmox", "sanoid", "snapper",
+        "btrbk", "zrepl", "kopia", "znapzend", "zfs-autobackup", "velero", "gfs".
+    combine : {"any", "sequential", "claim", "partition", "cascade"}
+        How rules work together.
+    reference : {"newest_not_future", "now", "newest", "newest_complete"} or ISO 8601
+        From where ages and windows count.
+    oldest : {"never", "each_rule", "each_counted_rule", "last_rule"}
+        Which rules also keep the oldest snapshot while their count is not used up.
+    adjacency : {"set", "run"}
+        Whether a bucket that is left and entered again (a clock was put back) is one bucket or two.
+    future : {"count", "keep", "ignore"}
+        Snapshots dated after now take part like others; take part and stay; or stay and do not take part.
+    order : {"time", "number"}
+        What makes a snapshot newer.
+    tie_break : {"newest_id", "all"}
+        Which of several snapshots of one instant represents a bucket.
+    week_start : str
+        First day of a week.
+    day_start : str
+        When a day begins ("00:00").
+    month_starts : {"calendar", "week_start"}
+        Whether months begin on the first, or with the first week that begins in them.
+    group_by : sequence of str
+        Snapshots that differ in these ("host", "volume", "class", ...) are decided about separately.
+    min_age : int or str, optional
+        Younger snapshots stay.  [ns]
+    select : Select or mapping
+        Which snapshots the policy manages; it never touches others.
+    protect, space, limits, guards : Protect, Space, Limits, Guards or mapping
+        What is never deleted; rules about space; how long a chain may become; protection from mistakes.
     timezone : str
-        IANA name of the zone of the schedule and of the buckets.
+        IANA name of the zone of the schedule and of the buckets, or "recorded": each snapshot's own offset.
     name : str
         The policy's own name.
     memory : {"disk", "memory", "full"}
@@ -85,21 +156,15 @@ class Policy:
 
     Attributes
     ----------
-    schedule : Schedule
+    schedule : Schedule or None
         The parsed schedule.
-    keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_quarterly, keep_yearly : int or str
-        As given.
-    keep_within : str or None
-        As given.
-    timezone, name, memory : str
-        As given.
     ram : int
         0 for disk snapshots.  [bytes]
 
     Raises
     ------
     PolicyError
-        Something cannot be read, a count is negative, or no rule would keep anything.
+        Something cannot be read, contradicts something else, or no rule would keep anything.
 
     Examples
     --------
@@ -108,8 +173,10 @@ class Policy:
     'short: @hourly, keep hourly 24, daily 7, within 2d (UTC)'
     """
 
-    schedule: Schedule
+    schedule: Schedule | None
     keep_last: Count
+    keep_secondly: Count
+    keep_minutely: Count
     keep_hourly: Count
     keep_daily: Count
     keep_weekly: Count
@@ -117,6 +184,34 @@ class Policy:
     keep_quarterly: Count
     keep_yearly: Count
     keep_within: str | None
+    keep_within_hourly: str | None
+    keep_within_daily: str | None
+    keep_within_weekly: str | None
+    keep_within_monthly: str | None
+    keep_within_yearly: str | None
+    keep_tag: tuple[tuple[str, ...], ...]
+    keep: tuple[Keep, ...]
+    grid: Grid | None
+    expire: Expire | None
+    plan: str
+    compat: str
+    combine: str
+    reference: str
+    oldest: str
+    adjacency: str
+    future: str
+    order: str
+    tie_break: str
+    week_start: str
+    day_start: str
+    month_starts: str
+    group_by: tuple[str, ...]
+    min_age: str | None
+    select: Select
+    protect: Protect
+    space: Space | None
+    limits: Limits
+    guards: Guards
     timezone: str
     name: str
     memory: str
@@ -125,8 +220,10 @@ class Policy:
     def __init__(
         self,
         *,
-        schedule: Schedule | str | Sequence[str],
+        schedule: Schedule | str | Sequence[str] | None = None,
         keep_last: Count = 0,
+        keep_secondly: Count = 0,
+        keep_minutely: Count = 0,
         keep_hourly: Count = 0,
         keep_daily: Count = 0,
         keep_weekly: Count = 0,
@@ -134,49 +231,163 @@ class Policy:
         keep_quarterly: Count = 0,
         keep_yearly: Count = 0,
         keep_within: int | str | None = None,
-        timezone: str = "UTC",
+        keep_within_hourly: int | str | None = None,
+        keep_within_daily: int | str | None = None,
+        keep_within_weekly: int | str | None = None,
+        keep_within_monthly: int | str | None = None,
+        keep_within_yearly: int | str | None = None,
+        keep_tag: Sequence[Sequence[str]] = (),
+        keep: Sequence[Keep | Mapping[str, Any]] = (),
+        grid: Grid | Mapping[str, Any] | None = None,
+        expire: Expire | Mapping[str, Any] | None = None,
+        plan: str = "",
+        compat: str = "snapsim",
+        combine: str | None = None,
+        reference: str | None = None,
+        oldest: str | None = None,
+        adjacency: str | None = None,
+        future: str | None = None,
+        order: str | None = None,
+        tie_break: str | None = None,
+        week_start: str | None = None,
+        day_start: str = "00:00",
+        month_starts: str | None = None,
+        group_by: Sequence[str] = (),
+        min_age: int | str | None = None,
+        select: Select | Mapping[str, Any] | None = None,
+        protect: Protect | Mapping[str, Any] | None = None,
+        space: Space | Mapping[str, Any] | None = None,
+        limits: Limits | Mapping[str, Any] | None = None,
+        guards: Guards | Mapping[str, Any] | None = None,
+        timezone: str | None = None,
         name: str = "",
         memory: str = "disk",
         ram: int | str | None = None,
     ) -> None:
-        counts = (keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_quarterly, keep_yearly)
+        tool = _tool(compat)
         kind = _kind(memory)
         if not isinstance(name, str):
             raise PolicyError(f"name is {name!r}: give text")
-        zones.zone(timezone)
+        clock = _timezone(tool, timezone)
+        given = locals()
         values: dict[str, Any] = {
-            "schedule": Schedule.of(schedule, timezone=timezone),
-            **{key: _count(key, count) for key, count in zip(KEEP_BUCKETS, counts, strict=True)},
-            "keep_within": None if keep_within is None else _within(keep_within),
-            "timezone": timezone,
+            "schedule": None if schedule is None else Schedule.of(schedule, timezone=_clock_of(clock)),
+            **{key: _count(key, given[key]) for key in KEEP_BUCKETS},
+            **{key: None if given[key] is None else _within(key, given[key]) for key in WITHIN_BUCKETS},
+            "keep_tag": _tag_lists(keep_tag),
+            "keep": tuple(_table(Keep, one, "keep") for one in keep),
+            "plan": plan,
+            "compat": compat,
+            **{axis: _axis(tool, axis, given[axis]) for axis in AXES},
+            "day_start": _day_start(day_start),
+            "group_by": (group_by,) if isinstance(group_by, str) else tuple(group_by),
+            "min_age": None if min_age is None else _duration("min_age", min_age),
+            **{key: None if given[key] is None else _table(model, given[key], key)
+               for key, model in _TABLES.items()},
+            "timezone": clock,
             "name": name,
             "memory": kind.value,
             "ram": _ram(kind, ram),
-        }
+        }  # fmt: skip
+        values["select"] = values["select"] or tool.select
+        values["protect"] = values["protect"] or tool.protect
+        values["guards"] = values["guards"] or tool.guards
+        values["limits"] = values["limits"] or Limits()
         for key, value in values.items():
             object.__setattr__(self, key, value)
-        if not self.rules:
-            raise PolicyError(
-                "policy keeps nothing, so that its first prune would delete every snapshot: "
-                'give it a rule such as keep_last=3, keep_daily=7 or keep_within="2d"'
-            )
+        _check(self)
 
     def __repr__(self) -> str:
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        given["schedule"] = self.schedule.texts if len(self.schedule.texts) > 1 else self.schedule.texts[0]
-        said = {key: value for key, value in given.items() if value != DEFAULTS.get(key)}
+        said = {key: value for key, value in self.said().items() if key != "schedule"}
+        if self.schedule is not None:
+            texts = self.schedule.texts
+            said = {"schedule": texts if len(texts) > 1 else texts[0], **said}
         return f"Policy({', '.join(f'{key}={value!r}' for key, value in said.items())})"
+
+    def said(self) -> dict[str, object]:
+        """Return the parameters that say something beyond their defaults, and those of `compat`.
+
+        Returns
+        -------
+        dict of str to object
+            Parameters of this class by name, in order.
+        """
+        tool = tools()[self.compat]
+        usual = {
+            **DEFAULTS,
+            **tool.axes,
+            "protect": tool.protect,
+            "guards": tool.guards,
+            "select": tool.select,
+            "timezone": tool.timezone or "UTC",
+        }
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {key: value for key, value in values.items() if value != usual[key]}
 
     @cached_property
     def rules(self) -> tuple[Rule, ...]:
-        """The rules that are in force."""
-        counted = [
-            Rule(key.removeprefix("keep_"), bucket, None if count == UNLIMITED else int(count))
-            for key, bucket in KEEP_BUCKETS.items()
-            if (count := getattr(self, key)) != 0
-        ]
-        within = [Rule("within", "each", window=Window.of(self.keep_within))] if self.keep_within else []
-        return (*counted, *within)
+        """The rules that are in force, in the order in which they are applied."""
+        tool = tools()[self.compat]
+        short = ShortForms(
+            {
+                key: None if count == UNLIMITED else int(count)
+                for key in KEEP_BUCKETS
+                if (count := getattr(self, key)) != 0
+            },
+            {key: Window.of(text) for key in WITHIN_BUCKETS if (text := getattr(self, key))},
+            self.keep_tag,
+            self.plan,
+        )
+        rules = [*tool.rules(short, self.reference)] if _has_short(short) or tool.style == "distance" else []
+        rules += [_long(number, keep, self, tool) for number, keep in enumerate(self.keep, 1)]
+        if self.grid:
+            rules += grid_rules(self.grid)
+        if self.expire:
+            rules.append(_expiry(self.expire))
+        rules = [rule for rule in rules if rule.count != 0 or self.combine == "cascade"]
+        if not any(rule.count != 0 for rule in rules) and not self.guards.refuse_empty_policy:
+            return (Rule("no rule", "each", reference=self.reference),)  # an empty policy lets nothing go
+        return tuple(rules)
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        """Whose days, weeks and months count."""
+        hour, minute = self.day_start.split(":")
+        return Calendar(
+            self.timezone,
+            WEEKDAYS.index(self.week_start),
+            (int(hour) * 60 + int(minute)) * (DAY // 1440),
+            self.month_starts == "week_start",
+        )
+
+    @property
+    def min_age_ns(self) -> int:
+        """Younger snapshots stay.  [ns]"""
+        return 0 if self.min_age is None else parse_duration(self.min_age)
+
+    @cached_property
+    def semantics(self) -> judgement.Semantics:
+        """How the rules work together, as the kernels take it."""
+        guards, limits, merge = self.guards, self.limits, self.limits.on_violation == "merge_oldest"
+        chain = [one for one in (limits.chain_max, limits.hard) if one is not None]
+        share = 1.0 if guards.max_delete_fraction is None else guards.max_delete_fraction
+        return judgement.Semantics(
+            combine=AXES["combine"].index(self.combine),
+            oldest=AXES["oldest"].index(self.oldest),
+            future=AXES["future"].index(self.future),
+            run=int(self.adjacency == "run"),
+            ties=int(self.tie_break == "all"),
+            marked_counts=int(self.protect.protected_counts),
+            min_age=self.min_age_ns,
+            newest=self.protect.newest,
+            last_of_class=int(self.protect.last_of_class),
+            chain_max=min(chain) if merge and chain else judgement.HUGE,
+            max_age=parse_duration(limits.max_age)
+            if merge and limits.max_age is not None
+            else int(np.iinfo(np.int64).max),
+            refuse_all=int(guards.refuse_delete_all),
+            most_deleted=round(share * 1_000_000),
+        )
 
     @property
     def kind(self) -> SnapshotKind:
@@ -235,6 +446,8 @@ class Policy:
         int64 array, shape (n_ticks,)
             Ascending, UTC.  [ns]
         """
+        if self.schedule is None:
+            return np.empty(0, dtype=np.int64)
         return self.schedule.ticks(start_ns, stop_ns)
 
     def decide(self, snapshots: Iterable[Snapshot], now: int | str | datetime) -> list[Decision]:
@@ -261,29 +474,7 @@ class Policy:
         PolicyError
             `now` has no time zone or cannot be read.
         """
-        given = list(snapshots)
-        now_ns = parse_instant(now, what="now")
-        order = sorted(range(len(given)), key=lambda index: _age_order(given[index]))
-        ranked = [given[index] for index in order]
-        time_ns = np.array([snapshot.time_ns for snapshot in ranked], dtype=np.int64)
-        past = time_ns[time_ns <= now_ns]
-        reference = int(past[-1]) if past.size else retention.NO_REFERENCE
-        keys = CalendarKeys(time_ns, self.timezone)
-        column = np.arange(time_ns.size)
-        verdicts = settle(
-            retention.to_arrays(self.rules),
-            retention.to_catalog(self.rules, keys, column, reference_ns=reference),
-        )
-        told = retention.Explainer(
-            self.rules, verdicts, time_ns, self.timezone, lambda index: _label(ranked[index])
-        )
-        decisions: list[Decision | None] = [None] * len(given)
-        for place, index in enumerate(order):
-            keep = bool(verdicts.step[place] == time_ns.size)
-            decisions[index] = Decision(
-                given[index], keep, told.reasons(place, keep=keep, reference_ns=reference)
-            )
-        return [decision for decision in decisions if decision is not None]
+        return deciding.decide(self, list(snapshots), parse_instant(now, what="now"))
 
     def timeline(
         self, instants: npt.ArrayLike, *, progress: Callable[[int, int | None], None] | None = None
@@ -344,23 +535,150 @@ class Policy:
             if self.kind is SnapshotKind.DISK
             else f", {self.kind.value} snapshots with {format_size(self.ram)} of RAM"
         )
-        return f"{self.name + ': ' if self.name else ''}{self.schedule}, keep {rules}{kind} ({self.timezone})"
+        when = f"{self.name + ': ' if self.name else ''}{self.schedule or 'by hand'}"
+        return f"{when}, keep {rules}{kind} ({self.timezone})"
 
 
-def _age_order(snapshot: Snapshot) -> tuple[object, ...]:
-    """Older first, then by id; the rest of the key makes the order of the input irrelevant."""
-    return (
-        snapshot.time_ns,
-        snapshot.id,
-        snapshot.name,
-        snapshot.kind,
-        sorted(snapshot.classes),
-        sorted(snapshot.tags),
+def _has_short(short: ShortForms) -> bool:
+    return bool(short.counts or short.windows or short.tags or short.plan)
+
+
+def _tool(compat: str) -> Tool:
+    known = tools()
+    if compat not in known:
+        raise PolicyError(
+            f"compat is {compat!r}: the tools are {', '.join(name for name in known if name != 'snapsim')}"
+        )
+    return known[compat]
+
+
+def _timezone(tool: Tool, timezone: str | None) -> str:
+    if timezone is None:
+        return tool.timezone or "UTC"
+    if tool.timezone is not None and timezone != tool.timezone:
+        raise PolicyError(
+            f"timezone is {timezone!r}, but {tool.title} decides in {tool.timezone!r}: leave one of them out"
+        )
+    if timezone != RECORDED:
+        zones.zone(timezone)
+    return timezone
+
+
+def _clock_of(timezone: str) -> str:
+    """Return the zone of the schedule."""
+    return "UTC" if timezone == RECORDED else timezone
+
+
+def _axis(tool: Tool, axis: str, value: str | None) -> str:
+    usual = tool.axes.get(axis, AXES[axis][0])
+    if value is None:
+        return usual
+    if axis == "reference" and value not in AXES[axis] and str(value)[:1].isdigit():
+        parse_instant(value, what="reference")
+    elif value not in AXES[axis]:
+        raise PolicyError(f"{axis} is {value!r}: give one of {', '.join(AXES[axis])}")
+    if tool.name != "snapsim" and value != usual and axis != "week_start":
+        raise PolicyError(
+            f"{axis} is {value!r}, but compat says {tool.name!r}, and {tool.title} has {usual!r}: "
+            f"leave one of them out"
+        )
+    return value
+
+
+def _table(model: type[AnyTable], value: AnyTable | Mapping[str, Any], key: str) -> AnyTable:
+    if isinstance(value, model):
+        return value
+    if not isinstance(value, Mapping):
+        raise PolicyError(f"{key} is {value!r}: give a table with the keys {', '.join(model.model_fields)}")
+    return model(**value)
+
+
+def _tag_lists(value: object) -> tuple[tuple[str, ...], ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise PolicyError(
+            f'keep_tag is {value!r}: give lists of tags, such as [["release"], ["audit", "2026"]]'
+        )
+    lists = tuple((one,) if isinstance(one, str) else tuple(one) for one in value)
+    for one in lists:
+        for tag in one:
+            if not isinstance(tag, str):
+                raise PolicyError(f"keep_tag has {tag!r}: a tag is text")
+    return lists
+
+
+def _day_start(value: object) -> str:
+    match = re.fullmatch(r"(\d{2}):(\d{2})", str(value))
+    if match is None or int(match[1]) > 23 or int(match[2]) > 59:
+        raise PolicyError(f'day_start is {value!r}: give a time of day such as "00:00"')
+    return str(value)
+
+
+def _duration(key: str, value: int | str) -> str:
+    try:
+        return format_duration(parse_duration(value)) if not isinstance(value, str) else _same(value)
+    except UnitError as error:
+        raise PolicyError(f"{key}: {error}") from None
+
+
+def _same(text: str) -> str:
+    parse_duration(text)
+    return text
+
+
+def _long(number: int, keep: Keep, policy: Policy, tool: Tool) -> Rule:
+    """Turn a rule in its long form into a rule."""
+    bucket = keep.bucket
+    spec = Every(parse_duration(bucket.every), bucket.align) if isinstance(bucket, EveryTable) else bucket
+    low, high = keep.age or (0, 0)
+    return Rule(
+        keep.name or f"rule {number}",
+        spec,
+        None if keep.count == UNLIMITED else int(keep.count),
+        window=Window.of(keep.within) if keep.within else None,
+        closed=(keep.edge or tool.edge) == "closed" and keep.within is not None,
+        pick=keep.pick or tool.pick,
+        keep=None if keep.keep == "all" else int(keep.keep),
+        back=keep.back,
+        age_ns=(parse_duration(low), parse_duration(high)) if keep.age else None,
+        select=keep.select,
+        reference=keep.reference or policy.reference,
     )
 
 
-def _label(snapshot: Snapshot) -> str:
-    return snapshot.name or snapshot.id or format_instant(snapshot.time_ns)
+def _expiry(expire: Expire) -> Rule:
+    window = None if expire.ttl is None else Window(str(expire.ttl), 0, parse_duration(expire.ttl))
+    return Rule("expire", count=expire.max_count, window=window, closed=True, reference="now")
+
+
+def _check(policy: Policy) -> None:
+    """Refuse what contradicts itself."""
+    if policy.plan and tools()[policy.compat].style not in {"plan", "thinner", "per-class"}:
+        raise PolicyError('plan is given, but only compat = "znapzend" and "zfs-autobackup" have plans')
+    if not any(rule.count != 0 for rule in policy.rules):
+        raise PolicyError(
+            "policy keeps nothing, so that its first prune would delete every snapshot: "
+            'give it a rule such as keep_last=3, keep_daily=7 or keep_within="2d"'
+        )
+    if policy.combine == "cascade":
+        lengths = [other_tools.bucket_length(rule.bucket) for rule in policy.rules]
+        if lengths != sorted(lengths):
+            raise PolicyError("combine is 'cascade': its rules have to go from short buckets to long ones")
+    if policy.oldest != "never" and policy.combine in {"claim", "cascade"}:
+        raise PolicyError(
+            f"oldest is {policy.oldest!r}, which has no meaning with combine = {policy.combine!r}: "
+            f"leave it out"
+        )
+    if policy.space:
+        for key, low in policy.space.soft:
+            high = getattr(policy, key, None) if key in KEEP_BUCKETS else None
+            if high is None:
+                raise PolicyError(
+                    f"space.soft.{key} is no counting rule: the keys are {', '.join(KEEP_BUCKETS)}"
+                )
+            if high != UNLIMITED and low > high:
+                raise PolicyError(f"space.soft.{key} is {low}, which is above {key} = {high}: lower it")
+            if low < 0:
+                raise PolicyError(f"space.soft.{key} is {low}: a count cannot be negative")
 
 
 def _count(key: str, count: object) -> Count:
@@ -375,11 +693,11 @@ def _count(key: str, count: object) -> Count:
     return int(count)
 
 
-def _within(value: int | str) -> str:
+def _within(key: str, value: int | str) -> str:
     try:
         return Window.of(value).text
     except PolicyError as error:
-        raise PolicyError(f"keep_within: {error}") from None
+        raise PolicyError(f"{key}: {error}") from None
 
 
 def _kind(memory: str) -> SnapshotKind:

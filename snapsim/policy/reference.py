@@ -19,7 +19,7 @@ def bucket_of(name: str, time_ns: int, timezone: str) -> object:
     Parameters
     ----------
     name : str
-        "hour", "day", "week", "month", "quarter" or "year".
+        "second", "minute", "hour", "day", "week", "month", "quarter" or "year".
     time_ns : int
         The moment, UTC.  [ns]
     timezone : str
@@ -32,6 +32,8 @@ def bucket_of(name: str, time_ns: int, timezone: str) -> object:
     """
     when = (_EPOCH + timedelta(microseconds=time_ns // 1000)).astimezone(zone(timezone))
     keys: dict[str, object] = {
+        "second": (when.date(), when.hour, when.minute, when.second),
+        "minute": (when.date(), when.hour, when.minute),
         "hour": (when.date(), when.hour),
         "day": when.date(),
         "week": when.isocalendar()[:2],
@@ -74,7 +76,7 @@ def keep(
             time_ns = snapshots[index][0]
             if start is not None and time_ns <= start:
                 continue
-            bucket = index if rule.bucket == "each" else bucket_of(rule.bucket, time_ns, timezone)
+            bucket = index if rule.bucket == "each" else bucket_of(str(rule.bucket), time_ns, timezone)
             if bucket in seen:
                 continue
             if rule.count is not None and len(seen) == rule.count:

@@ -4,9 +4,8 @@ Every rule keeps the newest snapshot of each of its newest `count` buckets (rule
 restic uses).  Snapshots are admitted one after the other, oldest first.  Each rule holds its representatives
 in a queue: a newer snapshot of the same bucket takes the place of the older one, a new bucket may push the
 oldest out.  What a count let go never comes back, because later snapshots only make more buckets newer; so
-deleting what no rule holds does not change what the queues will hold.  That is why one prune of a whole
-catalog (`settle`) and a prune after each snapshot (`replay`) run the same code.  (A calendar window can move
-back by a few days; then `replay` knows what is gone, and `settle` only what it is shown.)
+deleting what no rule holds does not change what the queues will hold.  This is the quick way through a
+simulated year for the commonest policies; `judgement_kernels` decides about all others, and both agree.
 """
 
 from typing import NamedTuple
@@ -210,38 +209,6 @@ def explain(snapshot, rules, catalog, queues, rank, rival):
         else:
             rival[rule, snapshot] = HELD
             rank[rule, snapshot] = queues.end[rule] - position
-
-
-@kernel
-def settle(rules, catalog):
-    """Decide once about everything in a catalog.
-
-    Parameters
-    ----------
-    rules : RuleArrays
-        The rules.
-    catalog : Catalog
-        The snapshots; every column of `window_start` refers to the same reference.
-
-    Returns
-    -------
-    Verdicts
-        `step` is n_snapshots where a snapshot is kept, and n_snapshots - 1 where it is not.
-    """
-    n_snapshots = catalog.time_ns.shape[0]
-    n_rules = rules.row.shape[0]
-    queues = empty_queues(rules, catalog)
-    step = np.full(n_snapshots, n_snapshots, dtype=np.int64)
-    lost = np.empty(n_rules * (n_snapshots + 2), dtype=np.int64)
-    rank = np.zeros((n_rules, n_snapshots), dtype=np.int32)
-    rival = np.zeros((n_rules, n_snapshots), dtype=np.int32)
-    for new in range(n_snapshots):
-        admit(new, rules, catalog, queues, lost)
-    for snapshot in range(n_snapshots):
-        explain(snapshot, rules, catalog, queues, rank, rival)
-        if queues.mask[snapshot] == 0:
-            step[snapshot] = n_snapshots - 1
-    return Verdicts(step, rank, rival)
 
 
 @kernel

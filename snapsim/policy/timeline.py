@@ -11,8 +11,10 @@ import pandas as pd
 
 from snapsim import schema
 from snapsim.errors import PolicyError
+from snapsim.policy import judgement_kernels as judgement
 from snapsim.policy import retention
 from snapsim.policy.buckets import CalendarKeys, shared_keys
+from snapsim.policy.decisions import number_table, words
 from snapsim.policy.policy import Policy
 from snapsim.policy.retention_kernels import Verdicts, replay
 from snapsim.policy.schedule import Interval, Schedule
@@ -66,6 +68,8 @@ class Timeline:
         Which schedules asked for each snapshot, and how many ticks fell between instants.
     verdicts : retention_kernels.Verdicts
         What each rule said last about each snapshot.
+    stays : judgement_kernels.Stays or None
+        What overruled the rules; None where nothing could.
     """
 
     policy: Policy
@@ -74,6 +78,7 @@ class Timeline:
     deleted: Int64Array
     taken: Taken
     verdicts: Verdicts
+    stays: judgement.Stays | None = None
 
     def __len__(self) -> int:
         return self.created.size
@@ -203,10 +208,7 @@ class Timeline:
             Named by its time.
         """
         time_ns = int(self.instants[self.created[number]])
-        asked = int(self.taken.asked[number])
-        classes = frozenset(text for part, text in enumerate(self.policy.schedule.texts) if asked >> part & 1)
-        name = format_instant(time_ns)
-        return Snapshot(time_ns=time_ns, name=name, id=name, kind=self.kind, classes=classes)
+        return _snapshot(self.policy, time_ns, int(self.taken.asked[number]))
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -236,8 +238,11 @@ class Timeline:
             self.policy.rules,
             self.verdicts,
             time_ns,
-            self.policy.timezone,
+            self.policy.calendar.zone,
             lambda rival: format_instant(int(time_ns[rival])),
+            self.stays,
+            words(self.policy),
+            hints=False,
         )
         last = len(self) - 1
         return [
@@ -277,21 +282,83 @@ def run(
     PolicyError
         Instants are not ascending, or too far apart for the schedule.
     """
-    keys = shared_keys(_as_nanoseconds(instants), policy.timezone)
+    keys = shared_keys(_as_nanoseconds(instants), policy.calendar)
+    if policy.schedule is None:
+        raise PolicyError('schedule is missing, so that nothing would be taken: give one, such as "@hourly"')
     timeline = _loop(policy, keys, _taken(keys, policy.schedule))
     if progress is not None:
         progress(keys.time_ns.size, keys.time_ns.size)
     return timeline
 
 
-def _loop(policy: Policy, keys: CalendarKeys, taken: Taken) -> Timeline:
-    verdicts = replay(
-        retention.to_arrays(policy.rules), retention.to_catalog(policy.rules, keys, taken.created)
-    )
+def _loop(policy: Policy, keys: CalendarKeys, taken: Taken, *, queues: bool | None = None) -> Timeline:
+    stays = None
+    if _fits_queues(policy, keys) if queues is None else queues:
+        verdicts = replay(
+            retention.to_queues(policy.rules),
+            retention.to_queue_catalog(policy.rules, keys, taken.created),
+        )
+    else:
+        verdicts, stays = judgement.simulate(
+            retention.to_table(policy.rules),
+            policy.semantics,
+            _candidates(policy, keys, taken),
+            retention.key_count(policy.rules, keys),
+        )
     # A step counts snapshots; one past the last stands for one past the last instant.
     deleted = np.append(taken.created, keys.time_ns.size)[verdicts.step]
     deleted.flags.writeable = False
-    return Timeline(policy, keys.time_ns, taken.created, deleted, taken, verdicts)
+    return Timeline(policy, keys.time_ns, taken.created, deleted, taken, verdicts, stays)
+
+
+def _fits_queues(policy: Policy, keys: CalendarKeys) -> bool:
+    """Say whether the quick way gives the same answer: nothing overrules the rules, and none looks back."""
+    semantics = policy.semantics
+    return (
+        policy.combine == "any"
+        and policy.oldest == "never"
+        and policy.tie_break == "newest_id"
+        and not semantics.min_age
+        and not semantics.newest
+        and not semantics.last_of_class
+        and semantics.chain_max == judgement.HUGE
+        and semantics.max_age == np.iinfo(np.int64).max
+        and semantics.most_deleted >= 1_000_000
+        and retention.plain(policy.rules)
+        and (policy.adjacency == "set" or all(keys.ascends(rule.bucket) for rule in policy.rules))
+    )
+
+
+def _candidates(policy: Policy, keys: CalendarKeys, taken: Taken) -> judgement.Candidates:
+    """Return the snapshots that a policy takes in the form that the general kernel takes."""
+    rules, created = policy.rules, taken.created.copy()
+    time_ns = keys.time_ns[created]
+    after, until = retention.window_table(rules, keys)
+    selecting = any(rule.select for rule in rules)
+    snapshots = (
+        [_snapshot(policy, *one) for one in zip(time_ns.tolist(), taken.asked.tolist(), strict=True)]
+        if selecting
+        else []
+    )
+    return judgement.Candidates(
+        time_ns,
+        created,
+        keys.table([rule.bucket for rule in rules]),
+        number_table(rules, keys),
+        after,
+        until,
+        retention.selection_table(rules, snapshots),
+        np.zeros(created.size, dtype=np.int64),
+        np.ones(created.size, dtype=np.bool_),
+        taken.asked.copy(),
+    )
+
+
+def _snapshot(policy: Policy, time_ns: int, asked: int) -> Snapshot:
+    texts = policy.schedule.texts if policy.schedule else ()
+    classes = frozenset(text for part, text in enumerate(texts) if asked >> part & 1)
+    name = format_instant(time_ns)
+    return Snapshot(time_ns=time_ns, name=name, id=name, kind=policy.kind, classes=classes)
 
 
 def _as_nanoseconds(instants: npt.ArrayLike) -> Int64Array:

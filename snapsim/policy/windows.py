@@ -31,11 +31,14 @@ class Window:
         Calendar months; a year is twelve.
     duration_ns : int
         What comes off in addition.  [ns]
+    days : int
+        Days of the calendar, which have 23 or 25 hours where the clock is changed.
     """
 
     text: str
     months: int
     duration_ns: int
+    days: int = 0
 
     @classmethod
     def of(cls, value: int | str) -> "Window":
@@ -79,7 +82,7 @@ class Window:
     @property
     def length_ns(self) -> int:
         """Mean length.  [ns]"""
-        return self.months * MONTH + self.duration_ns
+        return self.months * MONTH + self.days * DAY + self.duration_ns
 
     def start(self, reference_ns: Int64Array, timezone: str) -> Int64Array:
         """Return where the window starts; what is inside is strictly later.
@@ -96,7 +99,7 @@ class Window:
         int64 array, shape (n,)
             Starts, UTC.  [ns]
         """
-        if not self.months:
+        if not self.months and not self.days:
             # a window that starts before time itself contains everything
             low = np.iinfo(np.int64).min + self.duration_ns
             return np.maximum(reference_ns, low) - self.duration_ns
@@ -105,4 +108,4 @@ class Window:
         into_month = local - month.astype("datetime64[ns]").astype(np.int64)
         earlier = (month - self.months).astype("datetime64[D]").astype(np.int64)
         earlier = np.maximum(earlier, -106_000)  # the first day that nanoseconds reach
-        return zones.from_local(timezone, earlier * DAY + into_month) - self.duration_ns
+        return zones.from_local(timezone, (earlier - self.days) * DAY + into_month) - self.duration_ns

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from snapsim.errors import PolicyError
 from snapsim.policy import Policy, preset, presets
-from snapsim.policy.policy import KEEP_BUCKETS
+from snapsim.policy.compat import KEEP_BUCKETS
 from snapsim.types import SnapshotKind
 from snapsim.units import DAY, GIB, HOUR, MINUTE
 
@@ -223,7 +223,7 @@ def test_file_or_text_named_or_not(tmp_path):
             'schedule = "1h"\nxyz = 7\n',
             "{name}, line 2: unknown key 'xyz': the keys are schedule, keep_last, ",
         ),
-        ("keep_daily = 7\n", "{name}: schedule is missing: give text such as"),
+        ("keep_daily = 7\nschedule = 1\n", "{name}, line 2: schedule is 1: give text such as"),
         ('shedule = "1h"\n', "{name}, line 1: unknown key 'shedule': did you mean 'schedule'?"),
         (
             'schedule = "1h"\n\nkeep_daily = "7"\n',

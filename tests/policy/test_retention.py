@@ -277,9 +277,11 @@ def reasons(texts, **more):
 def test_reasons():
     texts = ["2024-01-02T08:00", "2024-01-03T09:00", "2024-01-03T10:00", "2024-01-04T10:00"]
     assert reasons(texts, keep_last=1, keep_daily=2, keep_weekly="unlimited", keep_within="1d") == [
-        ("last: 1 of 1 newer snapshot kept", "daily: 2 of 2 newer days kept",
+        ("last: 1 of 1 newer snapshot kept (a count of 4 would keep it)",
+         "daily: 2 of 2 newer days kept (a count of 3 would keep it)",
          "weekly: 2024-W01 is represented by 2024-01-04T10:00", "within 1d: 2.08d before the newest"),
-        ("last: 1 of 1 newer snapshot kept", "daily: 2024-01-03 is represented by 2024-01-03T10:00",
+        ("last: 1 of 1 newer snapshot kept (a count of 3 would keep it)",
+         "daily: 2024-01-03 is represented by 2024-01-03T10:00",
          "weekly: 2024-W01 is represented by 2024-01-04T10:00", "within 1d: 1.04d before the newest"),
         ("daily 2 of 2",),
         ("last 1 of 1", "daily 1 of 2", "weekly 1 of unlimited", "within 1d"),
