@@ -23,6 +23,11 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from snapsim.planning.lifetimes import count_group as count_group
     from snapsim.planning.lifetimes import count_lifetimes as count_lifetimes
     from snapsim.planning.outlook import evaluate as evaluate
+    from snapsim.planning.reclaim import Reclaim as Reclaim
+    from snapsim.planning.reclaim import SpaceMeter as SpaceMeter
+    from snapsim.planning.reclaim import cheapest_deletion as cheapest_deletion
+    from snapsim.planning.reclaim import exclusive as exclusive
+    from snapsim.planning.reclaim import freed_if_deleted as freed_if_deleted
     from snapsim.policy.listings import read_listing as read_listing
     from snapsim.policy.policy import Policy as Policy
     from snapsim.policy.timeline import Timeline as Timeline
@@ -50,14 +55,19 @@ _PUBLIC = {
     "Op": "types",
     "Policy": "policy.policy",
     "READ": "types",
+    "Reclaim": "planning.reclaim",
     "Snapshot": "types",
+    "SpaceMeter": "planning.reclaim",
     "Timeline": "policy.timeline",
     "Trace": "traces.trace",
     "WRITE": "types",
     "WRITE_ZEROES": "types",
+    "cheapest_deletion": "planning.reclaim",
     "count_group": "planning.lifetimes",
     "count_lifetimes": "planning.lifetimes",
     "evaluate": "planning.outlook",
+    "exclusive": "planning.reclaim",
+    "freed_if_deleted": "planning.reclaim",
     "growth": "planning.growth",
     "mechanism": "mechanisms",
     "mechanisms": "mechanisms",
