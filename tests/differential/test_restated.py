@@ -10,6 +10,7 @@ from tests.differential.oracles.wall import DAY, HOUR
 
 NOW = 1_729_994_400  # 2024-10-27T02:00Z, in Berlin's 25-hour day
 CLASSES = ("hourly", "daily", "weekly", "monthly", "yearly")
+GRID = {"type": "grid", "grid": "1x1h(keep=all) | 12x1h | 9x1d(keep=2) | 3x30d", "regex": "daily|hourly"}
 SETTINGS = {
     sanoid: [{"hourly": 5, "daily": 0, "weekly": 2, "monthly": 1, "yearly": 1}, {}],
     snapper: [
