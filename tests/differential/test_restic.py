@@ -9,7 +9,7 @@ import pytest
 from snapsim.types import Snapshot
 from tests.differential.forged_restic import RealRestic
 from tests.differential.oracles import restic
-from tests.differential.random_cases import DAY, HOUR, SECOND, ZONES, snapshots
+from tests.differential.random_cases import DAY, HOUR, SECOND, ZONES, offset_s, snapshots
 
 pytestmark = [pytest.mark.integration, pytest.mark.needs_program("restic")]
 
@@ -111,3 +111,29 @@ def test_the_zone_of_the_process_matters_only_to_calendar_windows(real):
         answers = real.forget({"host": host}, ["--keep-within=1d"], timezone)
         assert answers["host"] == kept_ids(host, {"keep_within": "1d"}, timezone)
         assert len(answers["host"]) == count
+
+
+NIGHTS = {  # when clocks change
+    "Europe/Berlin": ("2024-03-31T01:00Z", "2024-10-27T01:00Z"),
+    "Europe/London": ("2024-03-31T01:00Z", "2024-10-27T01:00Z"),
+    "America/New_York": ("2024-03-10T07:00Z", "2024-11-03T06:00Z"),
+    "Australia/Lord_Howe": ("2024-04-06T15:00Z", "2024-10-05T15:30Z"),
+}
+
+
+@pytest.mark.parametrize("timezone", NIGHTS)
+def test_windows_that_start_in_a_night_when_clocks_change(real, timezone):
+    """A window of whole days starts at an hour that the local clock shows twice, or never."""
+    scenarios = {}
+    for night in NIGHTS[timezone]:
+        change = at(night, 0).time_ns
+        for shift in range(-15, 16):
+            newest = change + 3 * DAY + shift * HOUR // 3
+            instants = [newest, *(change + step * HOUR // 6 for step in range(-48, 49))]
+            scenarios[f"{night} {shift}"] = [
+                Snapshot(t, id=str(t), attributes={"utc_offset_s": offset_s(t, timezone)}) for t in instants
+            ]
+    answers = real.forget(scenarios, ["--keep-within=3d"], timezone)
+    for name, listed in scenarios.items():
+        assert kept_ids(listed, {"keep_within": "3d"}, timezone) == answers[name], name
+    assert len({len(kept) for kept in answers.values()}) > 10

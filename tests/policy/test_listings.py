@@ -222,6 +222,9 @@ def test_zfs():
     )
     assert [s.classes for s in (labelled, zrepl, by_hand)] == [{"hourly"}, {"zrepl"}, set()]
     assert by_hand.id == "tank/my vm@by hand"
+    (tabbed,) = parse_listing("my tank/vm@a b\tTue Jul  2 23:00 2024\t1.5M\n", timezone="Europe/Berlin")
+    assert (tabbed.id, tabbed.time_ns) == ("my tank/vm@a b", ns("2024-07-02T21:00Z"))
+    assert tabbed.attributes == {"volume": "my tank/vm", "size_bytes": 3 << 19}
     first, second = parse_listing(ZFS_PRETTY, timezone="Europe/Berlin")
     assert first.time_ns == ns("2024-01-01T09:00Z")
     assert first.attributes == {"volume": "tank/vm", "size_bytes": 1536, "protected": True}
@@ -252,7 +255,7 @@ def test_snapper_of_several_configurations():
     assert [s.id for s in snapshots] == ["c/1", "c/2", "c/3", "d/1", "d/2", "d/3"]
     assert snapshots[4].attributes["pair"] == "d/3"
     (only,) = parse_listing(SNAPPER_NEW_TABLE)
-    assert (only.id, only.attributes["in_use"]) == ("1", True)
+    assert (only.id, only.attributes["in_use"], only.attributes["size_bytes"]) == ("1", True, 16384)
 
 
 def test_virsh():

@@ -122,8 +122,8 @@ def _snapshot(
         attributes["pair_role"] = "pre"
         if (record.get("config"), number) in posts:
             attributes["pair"] = posts[record.get("config"), number]
-    if record.get("used-space", "").isdecimal():
-        attributes["size_bytes"] = int(record["used-space"])
+    if record.get("used-space"):
+        attributes["size_bytes"] = source.size(record["used-space"], where, "used-space")
     return Snapshot(
         time_ns=source.local(date, FORMATS, where, "date", remedy=f"run {COMMAND}"),
         name=record["number"],

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from snapsim.errors import PolicyError, UsageError
+from snapsim.errors import PolicyError, UnitError, UsageError
 from snapsim.policy.times import parse_instant
 from snapsim.policy.zones import EPOCH, from_local
-from snapsim.units import MICROSECOND
+from snapsim.units import MICROSECOND, parse_size
 
 _TIME = re.compile(
     r"(?P<clock>\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?)(?:[.,](?P<fraction>\d{1,9})\d*)?"
@@ -149,6 +149,13 @@ class Source:
             except (ValueError, OverflowError):
                 continue
         raise self.refusal(f"the time {text!r} cannot be read: {remedy}", where=where, field=field)
+
+    def size(self, text: str, where: str, field: str) -> int:
+        """Read a number of bytes, with a unit or without."""
+        try:
+            return parse_size(text)
+        except UnitError as error:
+            raise self.refusal(str(error), where=where, field=field) from None
 
     def instant_s(self, value: int, where: str, field: str) -> int:
         """Turn seconds since the Unix epoch into nanoseconds."""

@@ -4,10 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from snapsim.errors import UnitError
 from snapsim.policy.listings.source import Source
 from snapsim.types import Snapshot
-from snapsim.units import parse_size
 
 COMMAND = "zfs list -t snapshot -H -p -o name,creation,used"
 DEFAULT_COLUMNS = ("name", "creation", "used")
@@ -15,6 +13,7 @@ DEFAULT_COLUMNS = ("name", "creation", "used")
 # 1704103200, or, without -p, "Mon Jan  1 10:00 2024"
 _CREATION = r"\d+|[^\W\d]{3} [^\W\d]{3} [ \d]\d [ \d]?\d:\d\d \d{4}"
 _SPACED = re.compile(rf"(?P<name>\S+@.*?)\s+(?P<creation>{_CREATION})(?:\s+(?P<rest>\S.*))?")
+_FIRST = re.compile(rf"(?:[^\s@|,]+@[^\t]*?\s+|[^\t@|,]+@[^\t]+\t)(?:{_CREATION})(?:\s|$)")
 
 # How the tools that name their snapshots after a class do it.
 _CLASSES = (
@@ -29,7 +28,7 @@ def recognises(source: Source) -> bool:
     if source.json is not None or not source.lines:
         return False
     first = source.lines[0][1]
-    return _is_header(first) or re.match(rf"[^\s@|,]+@[^\t]*?\s+(?:{_CREATION})(?:\s|$)", first) is not None
+    return _is_header(first) or _FIRST.match(first) is not None
 
 
 def _is_header(line: str) -> bool:
@@ -76,10 +75,7 @@ def _snapshot(source: Source, where: str, fields: Sequence[str], columns: Sequen
     attributes: dict[str, Any] = {"volume": dataset}
     others = dict(zip(columns[2:], fields[2:], strict=False))
     if others.get("used", "-") != "-":
-        try:
-            attributes["size_bytes"] = parse_size(others["used"])
-        except UnitError as error:
-            raise source.refusal(f"{error}", where=where, field="used") from None
+        attributes["size_bytes"] = source.size(others["used"], where, "used")
     if others.get("userrefs", "-") not in {"-", "0"}:
         attributes["protected"] = True  # somebody holds it
     return Snapshot(time_ns, name, identity, classes=classes_of(name), attributes=attributes)

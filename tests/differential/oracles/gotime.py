@@ -37,7 +37,4 @@ def add_date(time_ns: int, years: int, months: int, days: int, clock: Clock) -> 
 
 def _instant(showing: int, clock: Clock) -> int:
     """Return when a clock shows a time; where it does so twice or never, as Go's `time.Date` decides."""
-    guess = clock(showing)
-    if guess == 0:
-        return showing
-    return showing - clock(showing - guess)
+    return showing - clock(showing - clock(showing))
