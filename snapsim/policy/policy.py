@@ -41,6 +41,7 @@ from snapsim.types import Decision, Int64Array, Snapshot, SnapshotKind
 from snapsim.units import DAY, format_duration, format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
+    from snapsim.policy.space import Pool, PoolAt
     from snapsim.policy.timeline import Timeline
 
 Count = int | str
@@ -450,7 +451,9 @@ class Policy:
             return np.empty(0, dtype=np.int64)
         return self.schedule.ticks(start_ns, stop_ns)
 
-    def decide(self, snapshots: Iterable[Snapshot], now: int | str | datetime) -> list[Decision]:
+    def decide(
+        self, snapshots: Iterable[Snapshot], now: int | str | datetime, *, pool: "Pool | None" = None
+    ) -> list[Decision]:
         """Say which snapshots stay, and why.
 
         Nothing is touched: this is a pure function.  The order of the snapshots does not matter; of two that
@@ -463,6 +466,9 @@ class Policy:
         now : int, str or datetime
             The time of the decision: nanoseconds since the Unix epoch, ISO 8601 text or a datetime; with a
             time zone.
+        pool : callable, optional
+            Says how full the pool would be if just some snapshots existed (`snapsim.policy.space.Usage`);
+            without it, rules about space keep still.
 
         Returns
         -------
@@ -474,10 +480,19 @@ class Policy:
         PolicyError
             `now` has no time zone or cannot be read.
         """
-        return deciding.decide(self, list(snapshots), parse_instant(now, what="now"))
+        now_ns = parse_instant(now, what="now")
+        if pool is None:
+            return deciding.decide(self, list(snapshots), now_ns)
+        from snapsim.policy.space import decide_with_space
+
+        return decide_with_space(self, list(snapshots), now_ns, pool)
 
     def timeline(
-        self, instants: npt.ArrayLike, *, progress: Callable[[int, int | None], None] | None = None
+        self,
+        instants: npt.ArrayLike,
+        *,
+        pool: "PoolAt | None" = None,
+        progress: Callable[[int, int | None], None] | None = None,
     ) -> "Timeline":
         """Run the policy over time: take a snapshot at each tick, and prune right after each.
 
@@ -488,6 +503,9 @@ class Policy:
         ----------
         instants : int64 array, shape (n_instants,)
             When snapshots can be taken, UTC, strictly ascending.  [ns]
+        pool : callable, optional
+            Says how full the pool is at an instant if the snapshots of some instants exist: what rules about
+            space act on (`snapsim.planning.reclaim` makes one from lifetimes).
         progress : callable, optional
             Called with the instants done and all of them.
 
@@ -504,7 +522,7 @@ class Policy:
         """
         from snapsim.policy.timeline import run
 
-        return run(self, instants, progress=progress)
+        return run(self, instants, pool=pool, progress=progress)
 
     @property
     def reach_ns(self) -> int | None:

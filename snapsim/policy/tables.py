@@ -256,6 +256,11 @@ class Space(Table):
             raise PolicyError("target_free has to be at least free_min, which starts the deletion: give both")
         if self.soft and self.snapshots_max is None and self.free_min is None:
             raise PolicyError("soft bounds are given, but nothing uses them: add snapshots_max or free_min")
+        if not self.soft and (self.snapshots_max is not None or self.free_min is not None):
+            raise PolicyError(
+                "snapshots_max or free_min is given, but nothing may be deleted for it: add soft bounds, "
+                "such as soft = { keep_daily = 2 }"
+            )
         return self
 
 

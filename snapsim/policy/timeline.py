@@ -25,6 +25,8 @@ from snapsim.units import format_duration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from snapsim.policy.space import Pool, PoolAt, Usage
+
 
 class Taken(NamedTuple):
     """The instants at which a schedule's ticks are taken.
@@ -70,6 +72,10 @@ class Timeline:
         What each rule said last about each snapshot.
     stays : judgement_kernels.Stays or None
         What overruled the rules; None where nothing could.
+    told : tuple of tuple of str, or None
+        The reasons, where rules about space had a say.
+    pool : callable or None
+        How full the pool was, which they acted on.
     """
 
     policy: Policy
@@ -79,6 +85,8 @@ class Timeline:
     taken: Taken
     verdicts: Verdicts
     stays: judgement.Stays | None = None
+    told: tuple[tuple[str, ...], ...] | None = None
+    pool: "PoolAt | None" = None
 
     def __len__(self) -> int:
         return self.created.size
@@ -192,7 +200,13 @@ class Timeline:
         """
         i = self._index(i)
         existing = np.flatnonzero((self.created <= i) & (self.deleted >= i))
-        return self.policy.decide([self.snapshot(int(number)) for number in existing], int(self.instants[i]))
+        snapshots = [self.snapshot(int(number)) for number in existing]
+        if self.pool is None:
+            return self.policy.decide(snapshots, int(self.instants[i]))
+        number = {time_ns: index for index, time_ns in enumerate(self.instants[self.created].tolist())}
+        return self.policy.decide(
+            snapshots, int(self.instants[i]), pool=_pool_at(self.pool, number, self.created, i)
+        )
 
     def snapshot(self, number: int) -> Snapshot:
         """Return one of the snapshots as a value.
@@ -233,6 +247,8 @@ class Timeline:
         return frame
 
     def _last_reasons(self) -> list[str]:
+        if self.told is not None:
+            return ["; ".join(reasons) for reasons in self.told]
         time_ns = self.instants[self.created]
         told = retention.Explainer(
             self.policy.rules,
@@ -259,7 +275,11 @@ class Timeline:
 
 
 def run(
-    policy: Policy, instants: npt.ArrayLike, *, progress: Callable[[int, int | None], None] | None = None
+    policy: Policy,
+    instants: npt.ArrayLike,
+    *,
+    pool: "PoolAt | None" = None,
+    progress: Callable[[int, int | None], None] | None = None,
 ) -> Timeline:
     """Run a policy over time; see `Policy.timeline`.
 
@@ -269,6 +289,8 @@ def run(
         The policy.
     instants : int64 array, shape (n_instants,)
         When snapshots can be taken, UTC, strictly ascending.  [ns]
+    pool : callable, optional
+        Says how full the pool is; see `Policy.timeline`.
     progress : callable, optional
         Called with the instants done and all of them.
 
@@ -285,7 +307,10 @@ def run(
     keys = shared_keys(_as_nanoseconds(instants), policy.calendar)
     if policy.schedule is None:
         raise PolicyError('schedule is missing, so that nothing would be taken: give one, such as "@hourly"')
-    timeline = _loop(policy, keys, _taken(keys, policy.schedule))
+    taken = _taken(keys, policy.schedule)
+    if pool is not None:
+        return _space_loop(policy, keys.time_ns, taken, pool, progress)
+    timeline = _loop(policy, keys, taken)
     if progress is not None:
         progress(keys.time_ns.size, keys.time_ns.size)
     return timeline
@@ -309,6 +334,49 @@ def _loop(policy: Policy, keys: CalendarKeys, taken: Taken, *, queues: bool | No
     deleted = np.append(taken.created, keys.time_ns.size)[verdicts.step]
     deleted.flags.writeable = False
     return Timeline(policy, keys.time_ns, taken.created, deleted, taken, verdicts, stays)
+
+
+def _space_loop(
+    policy: Policy,
+    instants: Int64Array,
+    taken: Taken,
+    pool: "PoolAt",
+    progress: Callable[[int, int | None], None] | None,
+) -> Timeline:
+    """Take and prune one by one: what goes depends on how full the pool is, and that on what is there."""
+    snapshots = [
+        _snapshot(policy, *one)
+        for one in zip(instants[taken.created].tolist(), taken.asked.tolist(), strict=True)
+    ]
+    number = {snapshot.time_ns: index for index, snapshot in enumerate(snapshots)}
+    deleted = np.full(len(snapshots), instants.size, dtype=np.int64)
+    told: list[tuple[str, ...]] = [()] * len(snapshots)
+    live: list[Snapshot] = []
+    for snapshot, instant in zip(snapshots, taken.created.tolist(), strict=True):
+        live.append(snapshot)
+        decisions = policy.decide(live, snapshot.time_ns, pool=_pool_at(pool, number, taken.created, instant))
+        for decision in decisions:
+            index = number[decision.snapshot.time_ns]
+            told[index] = decision.reasons
+            if not decision.keep:
+                deleted[index] = instant
+        live = [decision.snapshot for decision in decisions if decision.keep]
+        if progress is not None:
+            progress(instant + 1, instants.size)
+    deleted.flags.writeable = False
+    none = np.zeros((0, len(snapshots)), dtype=np.int32)
+    verdicts = Verdicts(np.zeros(len(snapshots), dtype=np.int64), none, none)
+    return Timeline(policy, instants, taken.created, deleted, taken, verdicts, told=tuple(told), pool=pool)
+
+
+def _pool_at(pool: "PoolAt", number: dict[int, int], created: Int64Array, instant: int) -> "Pool":
+    """Return the pool at one instant, asked about snapshots instead of instants."""
+
+    def ask(kept: "Sequence[Snapshot]") -> "Usage":
+        indices = sorted(number[snapshot.time_ns] for snapshot in kept)
+        return pool(created[np.array(indices, dtype=np.int64)], instant)
+
+    return ask
 
 
 def _fits_queues(policy: Policy, keys: CalendarKeys) -> bool:
