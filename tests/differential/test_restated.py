@@ -40,7 +40,7 @@ CASES = [(tool, settings) for tool, several in SETTINGS.items() for settings in 
 
 
 def series(draw):
-    """Snapshots with different times, the nearer the denser, some in the future; numbers in the order of time."""
+    """Snapshots at different times, the nearer the denser, one in the future; numbered by time."""
     spans = [(6 * HOUR, 12), (5 * DAY, 16), (60 * DAY, 20), (900 * DAY, 16)]
     ages = {draw.randrange(span) for span, count in spans for _ in range(count)} | {-draw.randrange(DAY)}
     return [
