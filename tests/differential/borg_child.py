@@ -11,9 +11,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
-from borg.helpers import misc
-from borg.helpers.parseformat import interval
-
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -33,6 +30,9 @@ def clock_at(now):
 
 
 def prune(archives_checkpoints, args):
+    from borg.helpers import misc  # here: the tests' own Python, which has no borg, looks into every file
+    from borg.helpers.parseformat import interval
+
     checkpoints = [a for a in archives_checkpoints if a.checkpoint]
     newest_is_one = checkpoints and archives_checkpoints[0] is checkpoints[0]
     keep_checkpoints = checkpoints[:1] if newest_is_one else []
@@ -47,6 +47,8 @@ def prune(archives_checkpoints, args):
 
 
 def main():
+    from borg.helpers import misc
+
     for line in sys.stdin:
         case = json.loads(line)
         os.environ["TZ"] = case["timezone"]
@@ -60,4 +62,5 @@ def main():
         sys.stdout.write(json.dumps(sorted(prune(archives, case["args"]))) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()
