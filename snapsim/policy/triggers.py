@@ -49,7 +49,14 @@ class Serial(NamedTuple):
     at_ns: Int64Array
 
 
-def written_enough(written: npt.ArrayLike, *, min_written: int = 1, since: int = 0) -> npt.NDArray[np.intp]:
+def written_enough(
+    written: npt.ArrayLike,
+    *,
+    min_written: int = 1,
+    since: int = 0,
+    written_when_taken: npt.ArrayLike | None = None,
+    forced: npt.ArrayLike | None = None,
+) -> npt.NDArray[np.intp]:
     """Return the ticks at which enough was written since the last one that was taken.
 
     Parameters
@@ -60,6 +67,11 @@ def written_enough(written: npt.ArrayLike, *, min_written: int = 1, since: int =
         Fewest bytes that are worth a snapshot; 1 means on any change, 0 always.  [bytes]
     since : int
         The same count at the last snapshot before the first tick; 0 if there is none.  [bytes]
+    written_when_taken : int64 array, shape (n_ticks,), optional
+        The same count when a tick's snapshot is really taken, where a quiet window moves it: not before the
+        tick, and not after the next one.  [bytes]
+    forced : bool array, shape (n_ticks,), optional
+        Ticks that are taken whatever was written: events.
 
     Returns
     -------
@@ -81,6 +93,24 @@ def written_enough(written: npt.ArrayLike, *, min_written: int = 1, since: int =
     count = np.asarray(written, dtype=np.int64)
     if min_written < 0:
         raise PolicyError(f'min_written is {min_written}: give a size that is not negative, such as "1MiB"')
+    _ascending(count, since)
+    if min_written == 0:
+        return np.arange(count.size)
+    then = count if written_when_taken is None else np.asarray(written_when_taken, dtype=np.int64)
+    events = np.zeros(0, dtype=np.intp) if forced is None else np.flatnonzero(np.asarray(forced))
+    taken: list[int] = []
+    last, index = since, -1
+    while True:
+        enough = int(np.searchsorted(count, last + min_written))
+        event = int(np.searchsorted(events, index, side="right"))
+        index = max(min(enough, int(events[event]) if event < events.size else count.size), index + 1)
+        if index >= count.size:
+            return np.array(taken, dtype=np.intp)
+        taken.append(index)
+        last = int(then[index])
+
+
+def _ascending(count: Int64Array, since: int) -> None:
     rise = np.diff(count, prepend=since)
     if rise.size and rise.min() < 0:
         where = int(np.argmin(rise >= 0))
@@ -88,14 +118,6 @@ def written_enough(written: npt.ArrayLike, *, min_written: int = 1, since: int =
             f"bytes written descend at tick {where}, to {format_size(int(count[where]))}: "
             "give the bytes written since the start, not since the last tick"
         )
-    if min_written <= 1:  # whatever was written before is in the last snapshot
-        return np.flatnonzero(rise >= min_written)
-    taken = []
-    index = int(np.searchsorted(count, since + min_written))
-    while index < count.size:
-        taken.append(index)
-        index = int(np.searchsorted(count, int(count[index]) + min_written))
-    return np.array(taken, dtype=np.intp)
 
 
 def event_times(events: Iterable[Event], names: Iterable[str]) -> Int64Array:

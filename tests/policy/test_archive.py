@@ -50,9 +50,7 @@ def test_what_is_selected(given_decisions, archive):
         if "archived:tape" not in one.snapshot.tags
         and "incomplete" not in one.snapshot.attributes
         and (not archive.classes or archive.classes & one.snapshot.classes)
-        and (
-            not one.keep or (archive.after_ns is not None and now - one.snapshot.time_ns >= archive.after_ns)
-        )
+        and (not one.keep or now - one.snapshot.time_ns >= oldest)
     ]
     assert archive.select(given_decisions, now) == sorted(wanted, key=lambda one: one.time_ns)
 

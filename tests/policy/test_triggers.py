@@ -4,7 +4,7 @@ from datetime import datetime
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from snapsim.errors import PolicyError
@@ -15,16 +15,27 @@ from snapsim.units import HOUR, MINUTE, SECOND
 rises = st.lists(st.integers(0, 5), max_size=40)
 
 
-@given(rises, st.integers(0, 12), st.integers(0, 100))
-@example([0, 0, 3], 0, 0)
-def test_written_enough_is_the_greedy_loop(rise, min_written, since):
+@given(rises, st.integers(0, 12), st.integers(0, 100), st.data())
+def test_written_enough_is_the_greedy_loop(rise, min_written, since, data):
+    """Also where a quiet window takes a snapshot later, and where events take some whatever was written."""
+    size = len(rise)
     written = since + np.cumsum(np.array(rise, dtype=np.int64))
+    share = data.draw(st.lists(st.integers(0, 3), min_size=size, max_size=size))
+    following = np.append(written[1:], written[-1:] + 2)
+    then = written + (following - written) * np.array(share, dtype=np.int64) // 3
+    forced = data.draw(st.lists(st.booleans(), min_size=size, max_size=size))
     last, wanted = since, []
     for tick, count in enumerate(written.tolist()):
-        if count - last >= min_written:
+        if count - last >= min_written or forced[tick]:
             wanted.append(tick)
-            last = count
-    assert written_enough(written, min_written=min_written, since=since).tolist() == wanted
+            last = int(then[tick])
+    if min_written:
+        found = written_enough(
+            written, min_written=min_written, since=since, written_when_taken=then, forced=forced
+        )
+        assert found.tolist() == wanted
+    else:
+        assert written_enough(written, min_written=0, since=since).size == size
 
 
 @given(rises, st.integers(0, 12))
