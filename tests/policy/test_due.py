@@ -137,6 +137,18 @@ def test_nothing_is_missed_before_the_first_run():
     assert pairs(due(schedule, None, 5 * HOUR + MINUTE, grace_ns=MINUTE)) == [(5 * HOUR, 5 * HOUR + MINUTE)]
 
 
+def test_a_host_that_moves_to_another_zone():
+    """The midnight of the new zone is due, however soon after the old one's; none is due twice."""
+    berlin, tokyo, new_york = (
+        Schedule.of("@daily", timezone=zone) for zone in ("Europe/Berlin", "Asia/Tokyo", "America/New_York")
+    )
+    last = nanoseconds("2024-06-02T00:00+02:00")
+    assert pairs(due(berlin, last, last + HOUR)) == []
+    assert pairs(due(new_york, last, last + 6 * HOUR)) == [(last + 6 * HOUR, last + 6 * HOUR)]
+    assert pairs(due(tokyo, last, last + 16 * HOUR)) == []
+    assert pairs(due(tokyo, last, last + 17 * HOUR)) == [(last + 17 * HOUR, last + 17 * HOUR)]
+
+
 def test_a_clock_that_was_put_back():
     assert due(Schedule.of("1h"), 10 * HOUR, 5 * HOUR, "all").at_ns.size == 0
 

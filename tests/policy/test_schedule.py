@@ -266,3 +266,11 @@ def test_ready_schedule_keeps_its_zone():
     assert Schedule.of(schedule, timezone="Europe/Berlin") is schedule
     with pytest.raises(PolicyError, match="schedule is in Europe/Berlin, the policy in UTC"):
         Schedule.of(schedule)
+
+
+def test_the_thirty_first_is_not_in_every_month():
+    span = ("2024-01-01T00:00Z", "2024-07-01T00:00Z")
+    assert ticks("0 1 31 * *", *span) == [f"{day} 01:00+0000" for day in ("01-31", "03-31", "05-31")]
+    assert ticks("0 1 L * *", *span) == [
+        f"{day} 01:00+0000" for day in ("01-31", "02-29", "03-31", "04-30", "05-31", "06-30")
+    ]
