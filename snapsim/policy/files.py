@@ -11,9 +11,12 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from snapsim.errors import PolicyError
 from snapsim.policy.compat import AXES
+from snapsim.policy.name_templates import DEFAULT_TEMPLATE
 from snapsim.policy.policy import Policy
 from snapsim.policy.tables import (
     COUNT,
+    ArchiveTable,
+    ClassTable,
     Expire,
     Grid,
     Guards,
@@ -68,6 +71,18 @@ class PolicyTable(Table):
         BeforeValidator(_tuples),
         Field(description='lists of tags, such as [["release"], ["audit"]]'),
     ] = ()
+    classes: Annotated[
+        dict[str, ClassTable],
+        Field(alias="class", default_factory=dict, description="tables [policy.NAME.class.CLASS]"),
+    ]
+    archive: Annotated[
+        tuple[ArchiveTable, ...],
+        BeforeValidator(_tuples),
+        Field(description="tables [[policy.NAME.archive]]"),
+    ] = ()
+    naming: Annotated[str, Field(description='a template such as "snapsim_{utc:%Y%m%dT%H%M%SZ}_{class}"')] = (
+        DEFAULT_TEMPLATE
+    )
     keep: Annotated[
         tuple[Keep, ...],
         BeforeValidator(_tuples),
@@ -274,7 +289,7 @@ def write(policy: Policy) -> str:
     """
     said = policy.said()
     said.pop("name", None)
-    if policy.schedule is not None:
+    if policy.schedule is not None and not policy.classes:
         texts = policy.schedule.texts
         said["schedule"] = texts[0] if len(texts) == 1 else list(texts)
     head = f"policy.{_key(policy.name)}" if policy.name else ""
@@ -283,9 +298,14 @@ def write(policy: Policy) -> str:
     for key, value in said.items():
         if isinstance(value, Table):
             tables += ["", f"[{head}.{key}]" if head else f"[{key}]", *_items(value)]
-        elif key == "keep":
-            for rule in policy.keep:
-                tables += ["", f"[[{head}.keep]]" if head else "[[keep]]", *_items(rule)]
+        elif key in {"keep", "archive"}:
+            for one in getattr(policy, key):
+                tables += ["", f"[[{head}.{key}]]" if head else f"[[{key}]]", *_items(one)]
+        elif key == "classes":
+            for one in policy.classes:
+                items = [line for line in _items(one) if not line.startswith("name = ")]
+                place = f"class.{_key(one.name)}"
+                tables += ["", f"[{head}.{place}]" if head else f"[{place}]", *items]
         else:
             lines.append(f"{key} = {_value(value)}")
     return "\n".join([*lines, *tables]) + "\n"

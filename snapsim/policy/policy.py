@@ -16,14 +16,18 @@ from snapsim.errors import PolicyError, UnitError
 from snapsim.policy import compat as other_tools
 from snapsim.policy import decisions as deciding
 from snapsim.policy import judgement_kernels as judgement
-from snapsim.policy import zones
+from snapsim.policy import name_templates, zones
+from snapsim.policy.archive import Archive
 from snapsim.policy.buckets import RECORDED, WEEKDAYS, Calendar, Every
 from snapsim.policy.compat import AXES, KEEP_BUCKETS, WITHIN_BUCKETS, ShortForms, Tool, tools
 from snapsim.policy.grid import grid_rules
+from snapsim.policy.name_templates import DEFAULT_TEMPLATE, Naming
 from snapsim.policy.reach import reach
 from snapsim.policy.retention import UNLIMITED, Rule
 from snapsim.policy.schedule import Schedule
 from snapsim.policy.tables import (
+    ArchiveTable,
+    ClassTable,
     EveryTable,
     Expire,
     Grid,
@@ -35,6 +39,7 @@ from snapsim.policy.tables import (
     Space,
     Table,
 )
+from snapsim.policy.taking import ScheduleClass, check_classes
 from snapsim.policy.times import parse_instant
 from snapsim.policy.windows import Window
 from snapsim.types import Decision, Int64Array, Snapshot, SnapshotKind
@@ -59,6 +64,9 @@ DEFAULTS: Mapping[str, object] = {
     "schedule": None,
     "keep_tag": (),
     "keep": (),
+    "classes": (),
+    "archive": (),
+    "naming": DEFAULT_TEMPLATE,
     "plan": "",
     "compat": "snapsim",
     "day_start": "00:00",
@@ -111,6 +119,12 @@ class Policy:
         Snapshots that have all tags of one of these lists; an empty list is a snapshot without tags.
     keep : sequence of Keep or mapping
         Rules in their long form.
+    classes : mapping of str to mapping, or sequence of ClassTable
+        Instead of a schedule: several, each with what it takes, its triggers, and how many of it stay.
+    archive : sequence of ArchiveTable or mapping
+        What is copied to cheaper storage before it goes.
+    naming : str
+        Template of the names, such as "snapsim_{utc:%Y%m%dT%H%M%SZ}_{class}".
     grid, expire : Grid, Expire or mapping, optional
         Rules by age.
     plan : str
@@ -192,6 +206,9 @@ class Policy:
     keep_within_yearly: str | None
     keep_tag: tuple[tuple[str, ...], ...]
     keep: tuple[Keep, ...]
+    classes: tuple[ClassTable, ...]
+    archive: tuple[ArchiveTable, ...]
+    naming: str
     grid: Grid | None
     expire: Expire | None
     plan: str
@@ -239,6 +256,9 @@ class Policy:
         keep_within_yearly: int | str | None = None,
         keep_tag: Sequence[Sequence[str]] = (),
         keep: Sequence[Keep | Mapping[str, Any]] = (),
+        classes: Mapping[str, Mapping[str, Any]] | Sequence[ClassTable] = (),
+        archive: Sequence[ArchiveTable | Mapping[str, Any]] = (),
+        naming: str = DEFAULT_TEMPLATE,
         grid: Grid | Mapping[str, Any] | None = None,
         expire: Expire | Mapping[str, Any] | None = None,
         plan: str = "",
@@ -272,7 +292,9 @@ class Policy:
         clock = _timezone(tool, timezone)
         given = locals()
         values: dict[str, Any] = {
-            "schedule": None if schedule is None else Schedule.of(schedule, timezone=_clock_of(clock)),
+            "classes": _classes(classes),
+            "archive": tuple(_table(ArchiveTable, one, "archive") for one in archive),
+            "naming": naming,
             **{key: _count(key, given[key]) for key in KEEP_BUCKETS},
             **{key: None if given[key] is None else _within(key, given[key]) for key in WITHIN_BUCKETS},
             "keep_tag": _tag_lists(keep_tag),
@@ -294,13 +316,14 @@ class Policy:
         values["protect"] = values["protect"] or tool.protect
         values["guards"] = values["guards"] or tool.guards
         values["limits"] = values["limits"] or Limits()
+        values["schedule"] = _schedule(schedule, values["classes"], _clock_of(clock))
         for key, value in values.items():
             object.__setattr__(self, key, value)
         _check(self)
 
     def __repr__(self) -> str:
         said = {key: value for key, value in self.said().items() if key != "schedule"}
-        if self.schedule is not None:
+        if self.schedule is not None and not self.classes:
             texts = self.schedule.texts
             said = {"schedule": texts if len(texts) > 1 else texts[0], **said}
         return f"Policy({', '.join(f'{key}={value!r}' for key, value in said.items())})"
@@ -323,6 +346,8 @@ class Policy:
             "timezone": tool.timezone or "UTC",
         }
         values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.classes:
+            values.pop("schedule")  # it is theirs
         return {key: value for key, value in values.items() if value != usual[key]}
 
     @cached_property
@@ -340,6 +365,15 @@ class Policy:
             self.plan,
         )
         rules = [*tool.rules(short, self.reference)] if _has_short(short) or tool.style == "distance" else []
+        rules += [
+            Rule(
+                one.name,
+                count=None if one.keep == UNLIMITED else int(one.keep),
+                select=Select(classes=(one.name,)),
+                reference=self.reference,
+            )
+            for one in self.classes
+        ]
         rules += [_long(number, keep, self, tool) for number, keep in enumerate(self.keep, 1)]
         if self.grid:
             rules += grid_rules(self.grid)
@@ -360,6 +394,22 @@ class Policy:
             (int(hour) * 60 + int(minute)) * (DAY // 1440),
             self.month_starts == "week_start",
         )
+
+    @cached_property
+    def schedule_classes(self) -> tuple[ScheduleClass, ...]:
+        """The classes, ready to be asked when they are due; none for a plain schedule."""
+        clock = _clock_of(self.timezone)
+        return tuple(_schedule_class(one, clock) for one in self.classes)
+
+    @cached_property
+    def archives(self) -> tuple[Archive, ...]:
+        """The archive actions, ready to be asked what they want."""
+        return tuple(_archive(one) for one in self.archive)
+
+    @cached_property
+    def names(self) -> Naming:
+        """How names are written and read."""
+        return name_templates.naming(self.naming, timezone=_clock_of(self.timezone))
 
     @property
     def min_age_ns(self) -> int:
@@ -557,6 +607,63 @@ class Policy:
         return f"{when}, keep {rules}{kind} ({self.timezone})"
 
 
+def _classes(given: Mapping[str, Mapping[str, Any]] | Sequence[ClassTable]) -> tuple[ClassTable, ...]:
+    if isinstance(given, Mapping):
+        named = [
+            _table(ClassTable, {**_mapping(one, name), "name": name}, "class") for name, one in given.items()
+        ]
+    else:
+        named = [_table(ClassTable, one, "class") for one in given]
+    for one in named:
+        if not one.name:
+            raise PolicyError(
+                'class without a name: write classes={"hourly": {...}} or [policy.NAME.class.hourly]'
+            )
+    return tuple(named)
+
+
+def _mapping(value: object, name: str) -> Mapping[str, Any]:
+    if isinstance(value, ClassTable):
+        return value.model_dump(exclude_unset=True)
+    if not isinstance(value, Mapping):
+        raise PolicyError(
+            f"class {name!r} is {value!r}: give a table with the keys {', '.join(ClassTable.model_fields)}"
+        )
+    return value
+
+
+def _schedule(
+    given: Schedule | str | Sequence[str] | None, classes: tuple[ClassTable, ...], timezone: str
+) -> Schedule | None:
+    """Return the schedule, or that of all classes together."""
+    if not classes:
+        return None if given is None else Schedule.of(given, timezone=timezone)
+    together = [
+        one.schedule for one in map(_schedule_class, classes, [timezone] * len(classes)) if one.schedule
+    ]
+    texts = [text for one in together for text in one.texts]
+    whole = Schedule.of(texts, timezone=timezone) if texts else None
+    if given is not None and given != whole:
+        raise PolicyError("schedule and classes are both given: write the schedule into the classes")
+    return whole
+
+
+def _schedule_class(one: ClassTable, timezone: str) -> ScheduleClass:
+    values = {key: value for key, value in one if key not in {"name", "keep", "schedule"}}
+    schedule = list(one.schedule) if isinstance(one.schedule, tuple) else one.schedule
+    return ScheduleClass.of(one.name, schedule, timezone=timezone, **values)
+
+
+def _archive(one: ArchiveTable) -> Archive:
+    return Archive(
+        target=one.target,
+        command=one.command,
+        after_ns=None if one.after is None else parse_duration(one.after),
+        before_prune=one.before_prune,
+        classes=frozenset(one.classes),
+    )
+
+
 def _has_short(short: ShortForms) -> bool:
     return bool(short.counts or short.windows or short.tags or short.plan)
 
@@ -670,6 +777,8 @@ def _expiry(expire: Expire) -> Rule:
 
 def _check(policy: Policy) -> None:
     """Refuse what contradicts itself."""
+    _check_classes(policy)
+    _ = policy.names
     if policy.plan and tools()[policy.compat].style not in {"plan", "thinner", "per-class"}:
         raise PolicyError('plan is given, but only compat = "znapzend" and "zfs-autobackup" have plans')
     if not any(rule.count != 0 for rule in policy.rules):
@@ -686,17 +795,32 @@ def _check(policy: Policy) -> None:
             f"oldest is {policy.oldest!r}, which has no meaning with combine = {policy.combine!r}: "
             f"leave it out"
         )
-    if policy.space:
-        for key, low in policy.space.soft:
-            high = getattr(policy, key, None) if key in KEEP_BUCKETS else None
-            if high is None:
-                raise PolicyError(
-                    f"space.soft.{key} is no counting rule: the keys are {', '.join(KEEP_BUCKETS)}"
-                )
-            if high != UNLIMITED and low > high:
-                raise PolicyError(f"space.soft.{key} is {low}, which is above {key} = {high}: lower it")
-            if low < 0:
-                raise PolicyError(f"space.soft.{key} is {low}: a count cannot be negative")
+    _check_soft(policy)
+
+
+def _check_classes(policy: Policy) -> None:
+    check_classes(policy.schedule_classes)
+    known = {one.name for one in policy.classes}
+    for archive in policy.archives:
+        for name in sorted(archive.classes - known if known else ()):
+            raise PolicyError(
+                f"archive.class: there is no class {name!r}: the classes are {', '.join(sorted(known))}"
+            )
+    if policy.classes and (policy.memory != "disk" or policy.ram):
+        raise PolicyError(
+            "memory is given, but each class says what it holds: write kind and ram into the classes"
+        )
+
+
+def _check_soft(policy: Policy) -> None:
+    for key, low in policy.space.soft if policy.space else ():
+        high = getattr(policy, key, None) if key in KEEP_BUCKETS else None
+        if high is None:
+            raise PolicyError(f"space.soft.{key} is no counting rule: the keys are {', '.join(KEEP_BUCKETS)}")
+        if low < 0:
+            raise PolicyError(f"space.soft.{key} is {low}: a count cannot be negative")
+        if high != UNLIMITED and low > high:
+            raise PolicyError(f"space.soft.{key} is {low}, which is above {key} = {high}: lower it")
 
 
 def _count(key: str, count: object) -> Count:

@@ -309,6 +309,53 @@ class Guards(Table):
     ] = False
 
 
+class ClassTable(Table):
+    """A class of snapshots: when it is taken, what it holds, and how many of it stay."""
+
+    TITLE = "class"
+
+    name: Annotated[str, Field(description="letters, digits, '.' and '-'")] = ""
+    schedule: Annotated[
+        str | tuple[str, ...] | None,
+        BeforeValidator(_tuple),
+        Field(
+            description='text such as "@hourly" or "0 */6 * * *", or a list; without one it is taken by hand'
+        ),
+    ] = None
+    keep: Annotated[Count, Field(description=f"how many of its newest stay: {COUNT}")] = 0
+    kind: Annotated[Literal["disk", "memory", "full"], Field(description='"disk", "memory" or "full"')] = (
+        "disk"
+    )
+    consistency: Annotated[Literal["crash", "quiesced"], Field(description='"crash" or "quiesced"')] = "crash"
+    ram: Annotated[int | str, Field(description='bytes, or text such as "4GiB"')] = 0
+    jitter: Annotated[Duration, Field(description='largest delay, such as "5min"')] = 0
+    catch_up: Annotated[Literal["none", "once", "all"], Field(description='"none", "once" or "all"')] = "once"
+    grace: Annotated[Duration, Field(description='how late is not yet missed, such as "10min"')] = 0
+    overlap: Annotated[Literal["skip", "queue"], Field(description='"skip" or "queue"')] = "skip"
+    on_change: Annotated[bool, Field(description="true to leave it out if nothing was written")] = False
+    min_written: Annotated[int | str, Field(description='fewest bytes worth a snapshot, such as "1MiB"')] = 0
+    quiet: Annotated[
+        Duration, Field(description='how much later a quieter moment may be, such as "30min"')
+    ] = 0
+    events: Annotated[Texts, Field(description='names of events, such as ["upgrade"]')] = ()
+
+
+class ArchiveTable(Table):
+    """Where snapshots are copied to before they go."""
+
+    TITLE = "archive"
+
+    target: Annotated[str, Field(description="the name of the cheaper storage")]
+    command: Annotated[
+        Texts, Field(description='program and arguments, such as ["send", "{vm}@{name}", "{target}"]')
+    ] = ()
+    after: Annotated[Duration | None, Field(description='an age such as "30d"')] = None
+    before_prune: Annotated[bool, Field(description="whether what is to be deleted is archived first")] = True
+    classes: Annotated[
+        Texts, Field(alias="class", description="a class, or a list of them; all if left out")
+    ] = ()
+
+
 def told(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
     """Say the first thing that is wrong with a table.
 
@@ -397,7 +444,9 @@ def _table_in(annotation: Any) -> type[BaseModel] | None:
 
 __all__ = [
     "COUNT",
+    "ArchiveTable",
     "BucketName",
+    "ClassTable",
     "Count",
     "EveryTable",
     "Expire",
