@@ -302,6 +302,12 @@ def test_csv():
     assert two.attributes == {"important": False, "expires_ns": ns("2024-01-03T10:00Z")}
 
 
+def test_csv_of_a_spreadsheet():
+    """With a byte order mark, empty lines, and an offset beside the time."""
+    (only,) = parse_listing("\ufefftime,name\r\n\r\n2024-01-01T10:00+01:00,a\r\n")
+    assert only == Snapshot(ns("2024-01-01T09:00Z"), "a", "a", attributes={"utc_offset_s": 3600})
+
+
 def test_a_time_that_the_clock_shows_twice_is_the_first():
     (shown,) = parse_listing("time\n2024-10-27T02:30:00\n", timezone="Europe/Berlin")
     assert shown.time_ns == ns("2024-10-27T00:30Z")
@@ -456,6 +462,21 @@ def test_any_json_is_read_or_refused_in_words(value, tool):
         (CSV.replace("full", "half"), ["line 2", "'kind'", "memory"]),
         (CSV + ",three,3,,,,,,,\n", ["line 4", "'time'", "missing"]),
         (CSV + "2024-01-03T10:00,three\n", ["line 4", "10 cells", "2"]),
+        (BTRBK.replace("status='' source_rsh=''\n", "status='\n", 1), ["line 1", "quotation"]),
+        (SNAPPER_TABLE.replace(" # |", " N |"), ["line 1", "no column #"]),
+        (SNAPPER_CSV.replace("c,/mnt,2,", "c,/mnt,two,"), ["line 4", "'number'"]),
+        (PROXMOX.replace("1704189600", "9" * 30), ["backup 2", "'backup-time'", "out of range"]),
+        (
+            PROXMOX.replace('"files": ["root', '"size": "big", "files": ["root'),
+            ["backup 2", "'size'", "whole number"],
+        ),
+        (ZFS_EXACT.replace("1536", "1536Q"), ["line 1", "'used'"]),
+        ("time,number\n2024-01-01T10:00Z,two\n", ["line 2", "'number'", "whole number"]),
+        ("time,number\n2024-01-01T10:00Z,5\n1500-01-01T10:00Z,6\n", ["line 3", "'time'", "out of range"]),
+        ("time_ns,name\nnever,a\n", ["line 2", "'time_ns'", "whole number"]),
+        ("time,name,name\n", ["line 1", "twice"]),
+        ("time,time_ns\n", ["line 1", "one of the columns"]),
+        ('time,name\n2024-01-01T10:00Z,"a\n', ["line 2", "no CSV"]),
         ("", ["empty", "restic snapshots --json"]),
         ("hello\n", ["no tool", "restic snapshots --json"]),
     ],
