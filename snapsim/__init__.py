@@ -36,6 +36,10 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from snapsim.traces.formats import open_trace as open_trace
     from snapsim.traces.formats import read_trace as read_trace
     from snapsim.traces.trace import Trace as Trace
+    from snapsim.tuning.bounds import clairvoyant as clairvoyant
+    from snapsim.tuning.bounds import space_bounds as space_bounds
+    from snapsim.tuning.ladder import Ladder as Ladder
+    from snapsim.tuning.ladder import recovery_ladder as recovery_ladder
     from snapsim.types import DISCARD as DISCARD
     from snapsim.types import FLUSH as FLUSH
     from snapsim.types import READ as READ
@@ -50,6 +54,7 @@ _PUBLIC = {
     "DISCARD": "types",
     "FLUSH": "types",
     "Growth": "planning.growth",
+    "Ladder": "tuning.ladder",
     "LifetimeMatrix": "engine.lifetimes",
     "Mechanism": "mechanisms",
     "Op": "types",
@@ -63,6 +68,7 @@ _PUBLIC = {
     "WRITE": "types",
     "WRITE_ZEROES": "types",
     "cheapest_deletion": "planning.reclaim",
+    "clairvoyant": "tuning.bounds",
     "count_group": "planning.lifetimes",
     "count_lifetimes": "planning.lifetimes",
     "evaluate": "planning.outlook",
@@ -74,6 +80,8 @@ _PUBLIC = {
     "open_trace": "traces.formats",
     "read_listing": "policy.listings",
     "read_trace": "traces.formats",
+    "recovery_ladder": "tuning.ladder",
+    "space_bounds": "tuning.bounds",
 }
 _MODULES = {
     "errors": "errors",

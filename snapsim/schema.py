@@ -132,6 +132,40 @@ _QUANTITIES = (
         "What changed between the kept snapshot before and this one.",
     ),
     Quantity("reasons", "object", "", "Reasons", "The rules that keep the snapshot, or why none does."),
+    Quantity("snapshot", "object", "", "Snapshot", "What people call the snapshot."),
+    Quantity("keep", "bool", "", "Keep", "Whether the policy keeps the snapshot."),
+    Quantity("letters", "object", "", "Rules", "A letter for each rule that keeps the snapshot."),
+    Quantity(
+        "snapshots_iterated", "int64", "1", "Iterated", "Snapshots that exist when each was followed by a prune."
+    ),
+    Quantity(
+        "snapshots_one_shot",
+        "int64",
+        "1",
+        "One-shot",
+        "Snapshots that one prune of the whole history would keep.",
+    ),
+    Quantity(
+        "only_iterated", "int64", "1", "Only iterated", "Snapshots that exist, but one prune would not keep."
+    ),
+    Quantity(
+        "only_one_shot", "int64", "1", "Only one-shot", "Snapshots that one prune would keep, but are gone."
+    ),
+    Quantity(
+        "gap_median_ns",
+        "Int64",
+        "ns",
+        "Distance, median",
+        "Distance of the recovery points around this age, median over time; empty while there is none.",
+    ),
+    Quantity(
+        "gap_worst_ns",
+        "Int64",
+        "ns",
+        "Distance, worst",
+        "Largest distance of the recovery points around this age; empty if there was none at some time.",
+    ),
+    Quantity("covered", "float64", "1", "Covered", "Share of the time in which a point was that old."),
     Quantity("policy", "str", "", "Policy", "The policy that the row describes."),
     Quantity(
         "snapshots_peak", "int64", "1", "Snapshots, most", "Most snapshots that exist just before a prune."
@@ -194,6 +228,40 @@ _QUANTITIES = (
     Quantity(
         "freed_total_bytes", "int64", "bytes", "Freed, total", "Snapshot data that all deletions gave back."
     ),
+    Quantity(
+        "clairvoyant_bytes",
+        "int64",
+        "bytes",
+        "Clairvoyant bound",
+        "Least snapshot data of any choice of snapshots that meets the ladder at this instant.",
+    ),
+    Quantity(
+        "clairvoyant_snapshots", "int64", "1", "Clairvoyant snapshots", "Snapshots of the clairvoyant choice."
+    ),
+    Quantity(
+        "everything_bytes",
+        "int64",
+        "bytes",
+        "Keep everything",
+        "Snapshot data if a snapshot was kept at every instant so far.",
+    ),
+    Quantity("age_from_ns", "int64", "ns", "Age from", "Least age of the recovery points in the row."),
+    Quantity("age_to_ns", "int64", "ns", "Age to", "Recovery points in the row are younger than this."),
+    Quantity(
+        "mean_points",
+        "float64",
+        "1",
+        "Recovery points",
+        "Snapshots of that age that exist, mean over the run.",
+    ),
+    Quantity(
+        "median_gap_ns",
+        "Int64",
+        "ns",
+        "Gap, median",
+        "Time to the next older recovery point, median over the run; empty where there is none.",
+    ),
+    Quantity("worst_gap_ns", "Int64", "ns", "Gap, worst", "The longest of these times."),
     Quantity("requests", "int64", "1", "Requests", "Requests of all kinds."),
     Quantity("reads", "int64", "1", "Reads", "READ requests."),
     Quantity("writes", "int64", "1", "Writes", "WRITE and WRITE_ZEROES requests."),

@@ -105,6 +105,17 @@ def box_sums(arrays, low, high, early, late):
 
 
 @kernel(allocates=False)
+def tail_sum(prefix, start, column, running, stride, end, bound):
+    """Sum the cells in the rows before `end` and the columns from `bound` on."""
+    group = end // stride
+    total = running[start[end]] - np.int64(prefix[group, bound])
+    for row in range(group * stride, end):
+        first = _first_at_least(column, start[row], start[row + 1], bound)
+        total -= running[first] - running[start[row]]
+    return total
+
+
+@kernel(allocates=False)
 def tail_sums(arrays, rows, early, sums):
     """Sum the cells in the first rows and the last columns: one look-up each, where `box_sums` takes four.
 
@@ -122,13 +133,7 @@ def tail_sums(arrays, rows, early, sums):
     prefix, start, column, running = arrays.prefix, arrays.start, arrays.column, arrays.running
     stride = arrays.stride[0]
     for i in range(rows.shape[0]):
-        end, bound = rows[i], early[i]
-        group = end // stride
-        total = running[start[end]] - np.int64(prefix[group, bound])
-        for row in range(group * stride, end):
-            first = _first_at_least(column, start[row], start[row + 1], bound)
-            total -= running[first] - running[start[row]]
-        sums[i] = total
+        sums[i] = tail_sum(prefix, start, column, running, stride, rows[i], early[i])
 
 
 @kernel(allocates=False)

@@ -1,6 +1,12 @@
-"""Kernels that follow which kept snapshots are neighbours."""
+"""Kernels that follow which kept snapshots are neighbours, sum their stores, and choose among them."""
+
+import numpy as np
 
 from snapsim._jit import kernel
+from snapsim.engine.boxsums_kernels import tail_sum
+
+NEVER = np.int64(1 << 61)
+"""Longer than any path; two of them still fit."""
 
 
 @kernel(allocates=False)
@@ -107,3 +113,46 @@ def add_stores(snapshot, instant, taken, table, created, deleted, size, sums):
             sums[6, now] += taken[i]
         if now > created[one]:
             sums[5, now] += taken[i] - taken[i - 1]
+
+
+@kernel(allocates=False)
+def least_path(arrays, node, first, opens, joined, joined_last, least, origin):
+    """Find the instants at which snapshots hold least, so that no gap is longer than allowed.
+
+    The instants are 0..now, and the path ends at `now`, which is no snapshot.  A snapshot b after a snapshot
+    a adds node[b] less the versions that a shows too and b still does.
+
+    Parameters
+    ----------
+    arrays : BoxArrays
+        The counts; their prefix sums are used.
+    node : int64 array, shape (now + 1,)
+        What a snapshot holds alone; 0 for the last.  [blocks]
+    first : int64 array, shape (now + 1,)
+        The oldest instant that may be the one before.
+    opens : bool array, shape (now + 1,)
+        Whether there need not be one before.
+    joined, joined_last : int
+        1 where neighbours share versions, 0 where they do not; the same for the newest snapshot and `now`.
+    least : int64 array, shape (now + 1,)
+        Filled with the least sum up to each instant; at least `NEVER` where there is none.  [blocks]
+    origin : int64 array, shape (now + 1,)
+        Filled with the snapshot before, -1 for none.
+    """
+    prefix, start, column, running = arrays.prefix, arrays.start, arrays.column, arrays.running
+    stride = arrays.stride[0]
+    now = node.shape[0] - 1
+    for b in range(now + 1):
+        shares = joined if b < now else joined_last
+        best = np.int64(0) if opens[b] else NEVER
+        came = -1
+        for a in range(first[b], b):
+            total = least[a]
+            if total < NEVER:
+                if shares:
+                    total -= tail_sum(prefix, start, column, running, stride, a + 2, b + 1)
+                if total < best:
+                    best = total
+                    came = a
+        least[b] = min(best + node[b], NEVER)
+        origin[b] = came

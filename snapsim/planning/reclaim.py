@@ -416,15 +416,17 @@ def _asked(
             msg = "the timeline is one of other instants: make it with policy.timeline(lifetimes.instants)"
             raise UsageError(msg)
         return meter, kept.kept(at), at
-    taken = _indices(meter.matrix, kept)
+    taken = instant_indices(meter.matrix, kept)
     if len(taken) and (taken[0] < 0 or taken[-1] > at):
         msg = f"kept holds instant {taken[0] if taken[0] < 0 else taken[-1]}: it must lie in 0 to now ({at})"
         raise UsageError(msg)
     return meter, taken, at
 
 
-def _indices(matrix: LifetimeMatrix, points: pd.DatetimeIndex | Sequence[int] | Int64Array) -> Int64Array:
-    """Indices of instants, ascending."""
+def instant_indices(
+    matrix: LifetimeMatrix, points: pd.DatetimeIndex | Sequence[int] | Int64Array
+) -> Int64Array:
+    """Return points in time, or indices, as indices of instants, ascending."""
     if not isinstance(points, pd.DatetimeIndex):
         return np.unique(np.asarray(points, dtype=np.int64))
     if points.tz is None:
@@ -445,7 +447,7 @@ def _some(
     kept: Int64Array,
     name: str,
 ) -> Int64Array:
-    some = _indices(matrix, points)
+    some = instant_indices(matrix, points)
     missing = np.setdiff1d(some, kept)
     if len(missing):
         msg = f"{name} holds instant {int(missing[0])}, which is not among the kept snapshots"
