@@ -136,7 +136,11 @@ _QUANTITIES = (
     Quantity("keep", "bool", "", "Keep", "Whether the policy keeps the snapshot."),
     Quantity("letters", "object", "", "Rules", "A letter for each rule that keeps the snapshot."),
     Quantity(
-        "snapshots_iterated", "int64", "1", "Iterated", "Snapshots that exist when each was followed by a prune."
+        "snapshots_iterated",
+        "int64",
+        "1",
+        "Iterated",
+        "Snapshots that exist when each was followed by a prune.",
     ),
     Quantity(
         "snapshots_one_shot",
