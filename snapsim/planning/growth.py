@@ -17,7 +17,15 @@ from snapsim.errors import UsageError
 from snapsim.mechanisms import Mechanism
 from snapsim.mechanisms import mechanism as find_mechanism
 from snapsim.planning.coverage import Coverage, coverage
-from snapsim.planning.series import Series, durations, follow, levels, matrices, time_percentiles
+from snapsim.planning.series import (
+    Series,
+    durations,
+    follow,
+    levels,
+    matrices,
+    memory_levels,
+    time_percentiles,
+)
 from snapsim.policy.timeline import Timeline
 from snapsim.traces.trace import Trace
 from snapsim.types import Int64Array
@@ -375,7 +383,7 @@ def _group(members: dict[str, Growth]) -> Growth:
     extra = (len(members) - 1) * first.frame["memory_bytes"]
     frame["total_bytes"] -= extra
     frame["allocated_bytes"] -= extra
-    most = (len(members) - 1) * space_chain(first.timeline).count(before_prune=True) * first.timeline.ram
+    most = (len(members) - 1) * memory_levels(space_chain(first.timeline), first.timeline.ram)[1]
     for name in ("reserve_bytes", "peak_total_bytes", "peak_allocated_bytes"):
         frame[name] -= most
     snapshots = first.snapshots.copy()

@@ -106,7 +106,7 @@ class _Volume:
         self.capacity, self.span_ns = capacity_of(lifetimes)
         self.counted = matrices(lifetimes, mechanism)
 
-    def levels(self, chain: space.Chain, ram: int) -> dict[str, Int64Array]:
+    def levels(self, chain: space.Chain, ram: int | Int64Array) -> dict[str, Int64Array]:
         place = {"block_size": self.block_size, "capacity": self.capacity}
         return levels(follow(self.mechanism, self.counted, chain, **place), chain, ram=ram)
 

@@ -106,7 +106,31 @@ def follow(
     ](place)
 
 
-def levels(series: Series, chain: Chain, *, ram: int = 0) -> dict[str, Int64Array]:
+def memory_levels(chain: Chain, ram: int | Int64Array) -> tuple[Int64Array, Int64Array]:
+    """Return the guest memory saved at each instant.
+
+    Parameters
+    ----------
+    chain : Chain
+        Which snapshots exist when.
+    ram : int, or int64 array of shape (n_snapshots,)
+        Guest memory saved with every snapshot, or with each.  [bytes]
+
+    Returns
+    -------
+    after, most : int64 arrays, shape (n_instants,)
+        After the prune, and just before it.  [bytes]
+    """
+    if isinstance(ram, int):
+        return chain.count() * ram, chain.count(before_prune=True) * ram
+    came, went = np.zeros((2, chain.n_instants + 1), dtype=np.int64)
+    np.add.at(came, chain.created, ram)
+    np.add.at(went, chain.deleted, ram)
+    after = np.cumsum(came - went)
+    return after[:-1], (after + went)[:-1]
+
+
+def levels(series: Series, chain: Chain, *, ram: int | Int64Array = 0) -> dict[str, Int64Array]:
     """Return what is told about every instant.
 
     Parameters
@@ -115,20 +139,19 @@ def levels(series: Series, chain: Chain, *, ram: int = 0) -> dict[str, Int64Arra
         The space of one volume.
     chain : Chain
         Which snapshots exist when.
-    ram : int
-        Guest memory saved with each snapshot.  [bytes]
+    ram : int, or int64 array of shape (n_snapshots,)
+        Guest memory saved with every snapshot, or with each.  [bytes]
 
     Returns
     -------
     dict of str to int64 array, shape (n_instants,)
         By the names that `snapsim.schema` registers.
     """
-    count, count_most = chain.count(), chain.count(before_prune=True)
-    memory, memory_most = count * ram, count_most * ram
+    memory, memory_most = memory_levels(chain, ram)
     tables = series.tables_most - series.metadata
     beside = np.maximum(series.tables_most - series.tables_alone, 0) + memory_most
     return {
-        "snapshots": count,
+        "snapshots": chain.count(),
         "live_bytes": series.live,
         "snapshot_bytes": series.snapshot,
         "metadata_bytes": series.metadata,

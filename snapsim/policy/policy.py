@@ -48,6 +48,7 @@ from snapsim.units import DAY, format_duration, format_size, parse_duration, par
 if TYPE_CHECKING:
     from snapsim.policy.space import Pool, PoolAt
     from snapsim.policy.timeline import Timeline
+    from snapsim.policy.triggers import Event
 
 Count = int | str
 """How many buckets a rule keeps: a whole number, 0 for none, or "unlimited"."""
@@ -541,6 +542,10 @@ class Policy:
         self,
         instants: npt.ArrayLike,
         *,
+        writes: npt.ArrayLike | None = None,
+        downtimes: Sequence[tuple[int, int]] = (),
+        events: "Sequence[Event]" = (),
+        duration_ns: int = 0,
         pool: "PoolAt | None" = None,
         progress: Callable[[int, int | None], None] | None = None,
     ) -> "Timeline":
@@ -553,6 +558,15 @@ class Policy:
         ----------
         instants : int64 array, shape (n_instants,)
             When snapshots can be taken, UTC, strictly ascending.  [ns]
+        writes : int64 array, shape (n_instants + 1,), optional
+            Bytes written in each epoch: what classes with `min_written`, `on_change` or `quiet` act on.
+            [bytes]
+        downtimes : sequence of (int, int)
+            Half-open spans in which nothing runs; classes catch up.  [ns]
+        events : sequence of Event
+            What happens ("upgrade"), and which classes are asked for by hand, by their names.
+        duration_ns : int
+            How long taking a snapshot takes, for classes whose ticks may overlap.  [ns]
         pool : callable, optional
             Says how full the pool is at an instant if the snapshots of some instants exist: what rules about
             space act on (`snapsim.planning.reclaim` makes one from lifetimes).
@@ -572,7 +586,16 @@ class Policy:
         """
         from snapsim.policy.timeline import run
 
-        return run(self, instants, pool=pool, progress=progress)
+        return run(
+            self,
+            instants,
+            writes=writes,
+            downtimes=downtimes,
+            events=events,
+            duration_ns=duration_ns,
+            pool=pool,
+            progress=progress,
+        )
 
     @property
     def reach_ns(self) -> int | None:

@@ -1,7 +1,7 @@
 """The policy over time: create, prune, create, prune, ... as one kernel call."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +13,7 @@ from snapsim import schema
 from snapsim.errors import PolicyError
 from snapsim.policy import judgement_kernels as judgement
 from snapsim.policy import retention
+from snapsim.policy.agenda import Agenda, simulated
 from snapsim.policy.buckets import CalendarKeys, shared_keys
 from snapsim.policy.decisions import number_table, words
 from snapsim.policy.policy import Policy
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from snapsim.policy.space import Pool, PoolAt, Usage
+    from snapsim.policy.triggers import Event
 
 
 class Taken(NamedTuple):
@@ -74,6 +76,8 @@ class Timeline:
         What overruled the rules; None where nothing could.
     told : tuple of tuple of str, or None
         The reasons, where rules about space had a say.
+    agenda : Agenda or None
+        What the classes of the policy took, where it has classes.
     pool : callable or None
         How full the pool was, which they acted on.
     """
@@ -86,6 +90,7 @@ class Timeline:
     verdicts: Verdicts
     stays: judgement.Stays | None = None
     told: tuple[tuple[str, ...], ...] | None = None
+    agenda: Agenda | None = None
     pool: "PoolAt | None" = None
 
     def __len__(self) -> int:
@@ -104,9 +109,9 @@ class Timeline:
         return self.policy.kind
 
     @property
-    def ram(self) -> int:
-        """Guest memory saved with each snapshot; 0 for disk snapshots.  [bytes]"""
-        return self.policy.ram
+    def ram(self) -> int | Int64Array:
+        """Guest memory saved with every snapshot, or with each: (n_snapshots,) if classes differ.  [bytes]"""
+        return self.policy.ram if self.agenda is None else self.agenda.takes.ram
 
     @property
     def shifted_ticks(self) -> int:
@@ -222,7 +227,11 @@ class Timeline:
             Named by its time.
         """
         time_ns = int(self.instants[self.created[number]])
-        return _snapshot(self.policy, time_ns, int(self.taken.asked[number]))
+        snapshot = _snapshot(self.policy, time_ns, int(self.taken.asked[number]))
+        if self.agenda is None:
+            return snapshot
+        take = self.agenda.takes.take(number)
+        return replace(snapshot, kind=take.kind, attributes={"consistency": take.consistency.value})
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -278,6 +287,10 @@ def run(
     policy: Policy,
     instants: npt.ArrayLike,
     *,
+    writes: npt.ArrayLike | None = None,
+    downtimes: "Sequence[tuple[int, int]]" = (),
+    events: "Sequence[Event]" = (),
+    duration_ns: int = 0,
     pool: "PoolAt | None" = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Timeline:
@@ -289,6 +302,8 @@ def run(
         The policy.
     instants : int64 array, shape (n_instants,)
         When snapshots can be taken, UTC, strictly ascending.  [ns]
+    writes, downtimes, events, duration_ns
+        What classes act on; see `Policy.timeline`.
     pool : callable, optional
         Says how full the pool is; see `Policy.timeline`.
     progress : callable, optional
@@ -305,15 +320,39 @@ def run(
         Instants are not ascending, or too far apart for the schedule.
     """
     keys = shared_keys(_as_nanoseconds(instants), policy.calendar)
-    if policy.schedule is None:
+    agenda = None
+    if policy.classes:
+        agenda = simulated(
+            policy.schedule_classes,
+            keys.time_ns,
+            policy=policy.name,
+            writes=writes,
+            downtimes=downtimes,
+            events=events,
+            duration_ns=duration_ns,
+        )
+        taken = Taken(agenda.index, agenda.takes.asked, 0, agenda.max_delay_ns)
+    elif policy.schedule is None:
         raise PolicyError('schedule is missing, so that nothing would be taken: give one, such as "@hourly"')
-    taken = _taken(keys, policy.schedule)
+    else:
+        _only_for_classes(writes=writes, downtimes=downtimes, events=events, duration_ns=duration_ns)
+        taken = _taken(keys, policy.schedule)
     if pool is not None:
-        return _space_loop(policy, keys.time_ns, taken, pool, progress)
-    timeline = _loop(policy, keys, taken)
+        return replace(_space_loop(policy, keys.time_ns, taken, pool, progress), agenda=agenda)
+    timeline = replace(_loop(policy, keys, taken), agenda=agenda) if agenda else _loop(policy, keys, taken)
     if progress is not None:
         progress(keys.time_ns.size, keys.time_ns.size)
     return timeline
+
+
+def _only_for_classes(**given: object) -> None:
+    """Refuse what a plain schedule would not look at."""
+    for name, value in given.items():
+        if value is not None and (not isinstance(value, tuple | int) or value):
+            raise PolicyError(
+                f"{name} is given, but this policy has no classes that could act on it: write its schedule "
+                'as classes={"hourly": {"schedule": "@hourly", ...}}'
+            )
 
 
 def _loop(policy: Policy, keys: CalendarKeys, taken: Taken, *, queues: bool | None = None) -> Timeline:
@@ -424,7 +463,8 @@ def _candidates(policy: Policy, keys: CalendarKeys, taken: Taken) -> judgement.C
 
 def _snapshot(policy: Policy, time_ns: int, asked: int) -> Snapshot:
     texts = policy.schedule.texts if policy.schedule else ()
-    classes = frozenset(text for part, text in enumerate(texts) if asked >> part & 1)
+    names = [one.name for one in policy.classes] or texts
+    classes = frozenset(name for part, name in enumerate(names) if asked >> part & 1)
     name = format_instant(time_ns)
     return Snapshot(time_ns=time_ns, name=name, id=name, kind=policy.kind, classes=classes)
 

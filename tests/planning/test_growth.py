@@ -405,3 +405,19 @@ def test_a_group_is_covered_as_its_shortest_member(week):
 def test_mistaken_arguments_get_a_sentence(lifetimes, policy, call, message):
     with pytest.raises(UsageError, match=message):
         call(lifetimes, policy.timeline(lifetimes.instants))
+
+
+def test_only_the_classes_that_save_memory_cost_it():
+    hour = 3600 * 10**9
+    trace = ss.Trace.from_arrays([5], ["write"], [0], [4096], capacity="1MiB", start=0)
+    instants = np.arange(0, 49 * hour, hour)
+    lifetimes = ss.count_lifetimes(trace, instants=instants, block_size="4KiB")
+    classes = {
+        "hourly": {"schedule": "@hourly", "keep": 3},
+        "daily": {"schedule": "@daily", "keep": 2, "kind": "full", "ram": "1GiB"},
+    }
+    timeline = ss.Policy(classes=classes).timeline(instants)
+    held = ss.growth(lifetimes, timeline, mechanism="qcow2-internal").frame
+    days = [sum(1 for day in (0, 24, 48) if day <= now) for now in range(49)]
+    assert (held["memory_bytes"] // (1 << 30)).tolist() == [min(count, 2) for count in days]
+    assert held["peak_total_bytes"].iloc[48] - held["total_bytes"].iloc[48] >= 1 << 30

@@ -1,0 +1,108 @@
+"""Policies with several classes: files, timelines, what is taken, and what stays."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from snapsim.errors import PolicyError
+from snapsim.policy import Policy
+from snapsim.policy.triggers import Event
+from snapsim.types import SnapshotKind
+from snapsim.units import DAY, HOUR, MINUTE
+
+START = 20_000 * DAY
+QUARTERS = START + np.arange(8 * 24 * 4) * 15 * MINUTE
+CLASSES = {
+    "hourly": {"schedule": "@hourly", "keep": 24},
+    "nightly": {"schedule": "0 2 * * *", "keep": 3, "kind": "full", "ram": "1GiB", "consistency": "quiesced"},
+    "upgrade": {"events": ["apt"], "keep": "unlimited"},
+}
+
+
+def test_each_class_keeps_its_own():
+    timeline = Policy(classes=CLASSES, name="vm").timeline(QUARTERS)
+    taken = {one.id: one for one in map(timeline.snapshot, range(len(timeline)))}
+    last = [one.snapshot for one in timeline.decisions(-1) if one.keep]
+    assert [one.time_ns % DAY // HOUR for one in last if "nightly" in one.classes] == [2, 2, 2]
+    assert len([one for one in last if "hourly" in one.classes]) == 24 + 2  # two nights are older than a day
+    assert all(one.kind is (SnapshotKind.FULL if "nightly" in one.classes else SnapshotKind.DISK)
+               for one in taken.values())  # fmt: skip
+    assert {one.attributes["consistency"] for one in taken.values() if "nightly" in one.classes} == {
+        "quiesced"
+    }
+
+
+def test_reasons_name_the_class():
+    timeline = Policy(classes=CLASSES, name="vm").timeline(QUARTERS)
+    oldest, *_, newest = timeline.decisions(-1)
+    assert oldest.reasons == ("nightly 3 of 3",)
+    assert newest.reasons == ("hourly 1 of 24",)
+
+
+def test_events_are_taken_and_kept():
+    when = START + 3 * DAY + 7 * MINUTE
+    timeline = Policy(classes=CLASSES, name="vm").timeline(QUARTERS, events=[Event("apt", when)])
+    kept = [one.snapshot for one in timeline.decisions(-1) if one.keep and "upgrade" in one.snapshot.classes]
+    assert [one.time_ns for one in kept] == [START + 3 * DAY + 15 * MINUTE]
+
+
+def test_memory_is_that_of_the_classes_that_save_it():
+    timeline = Policy(classes=CLASSES, name="vm").timeline(QUARTERS)
+    ram = {timeline.snapshot(number).kind: size for number, size in enumerate(timeline.ram.tolist())}
+    assert ram == {SnapshotKind.DISK: 0, SnapshotKind.FULL: 1 << 30}
+
+
+def test_downtime_is_caught_up_once():
+    down = [(START + DAY + HOUR, START + DAY + 5 * HOUR + MINUTE)]
+    timeline = Policy(classes=CLASSES, name="vm").timeline(QUARTERS, downtimes=down)
+    hours = [(timeline.snapshot(number).time_ns - START) / HOUR for number in range(24, 28)]
+    assert hours == [24, 29.25, 30, 31]
+    assert timeline.snapshot(25).classes == {"hourly", "nightly"}
+
+
+def test_writes_decide_where_a_class_asks():
+    writes = np.zeros(QUARTERS.size + 1, dtype=np.int64)
+    writes[100] = 4096
+    classes = {"hourly": {"schedule": "@hourly", "keep": 24, "on_change": True}}
+    timeline = Policy(classes=classes).timeline(QUARTERS, writes=writes)
+    assert timeline.created.tolist() == [100]
+    with pytest.raises(PolicyError, match="class 'hourly' looks at what is written"):
+        Policy(classes=classes).timeline(QUARTERS)
+
+
+def test_a_plain_schedule_acts_on_none_of_that():
+    with pytest.raises(PolicyError, match="downtimes is given, but this policy has no classes"):
+        Policy(schedule="@hourly", keep_last=3).timeline(QUARTERS, downtimes=[(START, START + HOUR)])
+
+
+def test_toml_and_back():
+    policy = Policy(
+        classes=CLASSES,
+        archive=[{"target": "tape", "class": "nightly", "after": "2d", "command": ["send", "{name}"]}],
+        naming="snap_{vm}_{utc:%Y%m%dT%H%M%SZ}_{class}",
+        name="vm",
+    )
+    assert Policy.from_toml(policy.to_toml()) == policy
+    assert dataclasses.replace(policy) == policy
+    assert "[policy.vm.class.nightly]" in policy.to_toml()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"schedule": "@daily", "classes": CLASSES}, "schedule and classes are both given"),
+        ({"classes": {"a b": {"keep": 1}}}, "class 'a b': give it a name of letters"),
+        ({"classes": {"a": {"kep": 1}}}, "class.kep: unknown key 'kep': did you mean 'keep'"),
+        ({"classes": {"a": {"schedule": "@hurly", "keep": 1}}}, "did you mean '@hourly'"),
+        ({"classes": {"a": {"schedule": "@daily", "keep": 0}}}, "policy keeps nothing"),
+        ({"classes": {"a": 7}}, "class 'a' is 7: give a table with the keys"),
+        ({"classes": CLASSES, "memory": "full", "ram": "1GiB"}, "each class says what it holds"),
+        ({"classes": CLASSES, "archive": [{"target": "tape", "class": "x"}]}, "there is no class 'x'"),
+        ({"classes": CLASSES, "archive": [{"targt": "tape"}]}, "archive.targt: unknown key"),
+        ({"classes": CLASSES, "naming": "{vm}"}, "name template"),
+    ],
+)
+def test_mistakes(given, message):
+    with pytest.raises(PolicyError, match=message):
+        Policy(**given)
