@@ -155,21 +155,6 @@ _QUANTITIES = (
     Quantity(
         "only_one_shot", "int64", "1", "Only one-shot", "Snapshots that one prune would keep, but are gone."
     ),
-    Quantity(
-        "gap_median_ns",
-        "Int64",
-        "ns",
-        "Distance, median",
-        "Distance of the recovery points around this age, median over time; empty while there is none.",
-    ),
-    Quantity(
-        "gap_worst_ns",
-        "Int64",
-        "ns",
-        "Distance, worst",
-        "Largest distance of the recovery points around this age; empty if there was none at some time.",
-    ),
-    Quantity("covered", "float64", "1", "Covered", "Share of the time in which a point was that old."),
     Quantity("policy", "str", "", "Policy", "The policy that the row describes."),
     Quantity(
         "snapshots_peak", "int64", "1", "Snapshots, most", "Most snapshots that exist just before a prune."

@@ -14,7 +14,6 @@ from snapsim import schema
 from snapsim.errors import PolicyError
 from snapsim.policy.compat import KEEP_BUCKETS, WITHIN_BUCKETS
 from snapsim.policy.explaining import aligned
-from snapsim.policy.ladder import RUNGS, gap_text, ladder_of
 from snapsim.policy.policy import Policy
 from snapsim.policy.retention import UNLIMITED
 from snapsim.policy.tables import Guards
@@ -238,13 +237,10 @@ class Comparison:
     Attributes
     ----------
     timelines : mapping of str to Timeline
-        By name, all with the same instants; the first two are A and B.
-    progress : callable, optional
-        Called with the steps done and all of them while ladders are counted.
+        By name, all with the same instants.
     """
 
     timelines: Mapping[str, Timeline]
-    progress: Progress | None = None
 
     def __repr__(self) -> str:
         return f"<Comparison: {', '.join(self.timelines)}>"
@@ -271,30 +267,6 @@ class Comparison:
     def start_ups(self) -> dict[str, StartUp]:
         """The start-up phase of each policy."""
         return {name: start_up(timeline) for name, timeline in self.timelines.items()}
-
-    @cached_property
-    def ladders(self) -> pd.DataFrame:
-        """One row for each policy and age: policy and the columns of `ladder.ladder_of`.
-
-        Ages reach as far as the policy that reaches farthest; each policy is looked at after its own start-up
-        (in the second half of the run if it had not settled).
-        """
-        farthest = max(timeline.reach_ns for timeline in self.timelines.values())
-        instants = next(iter(self.timelines.values())).instants
-        finest = int(np.diff(instants).min(initial=farthest))
-        ages = [age for age in RUNGS if finest <= age <= farthest]
-        parts = []
-        for name, timeline in self.timelines.items():
-            settled = self.start_ups[name].settled_ns
-            instants = timeline.instants
-            since = (
-                instants.size // 2
-                if settled is None
-                else int(np.searchsorted(instants, instants[0] + settled))
-            )
-            ladder = ladder_of(timeline, ages, since=since, progress=self.progress)
-            parts.append(ladder.assign(policy=name))
-        return pd.concat(parts, ignore_index=True)
 
     def only(self, name: str, i: int = -1) -> Int64Array:
         """Return what one policy holds at an instant and no other does.
@@ -378,7 +350,7 @@ class Comparison:
         Returns
         -------
         str
-            The policies, their figures side by side, the ladders, and what only one of them holds at the end.
+            The policies, their figures side by side, and what only one of them holds at the end.
         """
         names = list(self.timelines)
         instants = next(iter(self.timelines.values())).instants
@@ -386,18 +358,7 @@ class Comparison:
         span = format_duration(int(instants[-1] - instants[0]))
         head.append(f"over {span}, from {format_instant(int(instants[0]))}; snapshots after each prune")
         table = aligned(("", *names), [(what, *cells) for what, *cells in self._rows()])
-        ladder = self.ladders
-        rows = []
-        for age in dict.fromkeys(ladder["age_ns"].tolist()):
-            here = ladder[ladder["age_ns"] == age].set_index("policy")
-            cells = [
-                f"{gap_text(here.loc[name, 'gap_median_ns'])}, {gap_text(here.loc[name, 'gap_worst_ns'])}"
-                for name in names
-            ]
-            rows.append((format_duration(age), *cells))
-        steps = ["distance of the points around an age, in the steady state: median, worst"]
-        steps += aligned(("age", *names), rows)
-        return "\n".join([*head, "", *table, "", *steps, "", *self._differences()])
+        return "\n".join([*head, "", *table, "", *self._differences()])
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
         figures = self.figures().values()
@@ -436,7 +397,7 @@ def compare(
     Returns
     -------
     Comparison
-        How many snapshots each holds, how far back and how far apart, and what only one of them holds.
+        How many snapshots each holds, how far back they reach, and what only one of them holds.
 
     Raises
     ------
@@ -458,7 +419,7 @@ def compare(
         timelines[name] = policy.timeline(instants)
         if progress is not None:
             progress(number + 1, len(policies))
-    return Comparison(timelines, progress)
+    return Comparison(timelines)
 
 
 def common_instants(policies: Mapping[str, Policy], start_ns: int, stop_ns: int) -> Int64Array:
