@@ -8,13 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from snapsim.errors import PolicyError
-from snapsim.policy.name_templates import (
-    COMPATIBLE,
-    DEFAULT_TEMPLATE,
-    DRIVERS,
-    NameTemplate,
-    naming,
-)
+from snapsim.policy.name_limits import COMPATIBLE, DRIVERS
+from snapsim.policy.name_templates import DEFAULT_TEMPLATE, NameTemplate, naming
 from snapsim.policy.naming import SnapshotName, format_name
 from snapsim.types import SnapshotKind
 from snapsim.units import DAY, HOUR, MINUTE, SECOND
