@@ -28,7 +28,15 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from snapsim.planning.reclaim import cheapest_deletion as cheapest_deletion
     from snapsim.planning.reclaim import exclusive as exclusive
     from snapsim.planning.reclaim import freed_if_deleted as freed_if_deleted
+    from snapsim.planning.running import run_policy as run_policy
+    from snapsim.policy.comparing import compare as compare
+    from snapsim.policy.comparing import one_shot as one_shot
+    from snapsim.policy.comparing import start_up as start_up
+    from snapsim.policy.comparing import vary as vary
+    from snapsim.policy.explaining import calendar as calendar
+    from snapsim.policy.explaining import explain as explain
     from snapsim.policy.listings import read_listing as read_listing
+    from snapsim.policy.migrating import migrate as migrate
     from snapsim.policy.policy import Policy as Policy
     from snapsim.policy.timeline import Timeline as Timeline
     from snapsim.traces import statistics as statistics
@@ -40,6 +48,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from snapsim.tuning.bounds import space_bounds as space_bounds
     from snapsim.tuning.ladder import Ladder as Ladder
     from snapsim.tuning.ladder import recovery_ladder as recovery_ladder
+    from snapsim.tuning.side_by_side import side_by_side as side_by_side
     from snapsim.types import DISCARD as DISCARD
     from snapsim.types import FLUSH as FLUSH
     from snapsim.types import READ as READ
@@ -55,6 +64,7 @@ _PUBLIC = {
     "FLUSH": "types",
     "Growth": "planning.growth",
     "Ladder": "tuning.ladder",
+    "run_policy": "planning.running",
     "LifetimeMatrix": "engine.lifetimes",
     "Mechanism": "mechanisms",
     "Op": "types",
@@ -67,21 +77,29 @@ _PUBLIC = {
     "Trace": "traces.trace",
     "WRITE": "types",
     "WRITE_ZEROES": "types",
+    "calendar": "policy.explaining",
     "cheapest_deletion": "planning.reclaim",
     "clairvoyant": "tuning.bounds",
+    "compare": "policy.comparing",
     "count_group": "planning.lifetimes",
     "count_lifetimes": "planning.lifetimes",
     "evaluate": "planning.outlook",
     "exclusive": "planning.reclaim",
+    "explain": "policy.explaining",
     "freed_if_deleted": "planning.reclaim",
     "growth": "planning.growth",
     "mechanism": "mechanisms",
     "mechanisms": "mechanisms",
+    "migrate": "policy.migrating",
+    "one_shot": "policy.comparing",
     "open_trace": "traces.formats",
     "read_listing": "policy.listings",
     "read_trace": "traces.formats",
     "recovery_ladder": "tuning.ladder",
+    "side_by_side": "tuning.side_by_side",
     "space_bounds": "tuning.bounds",
+    "start_up": "policy.comparing",
+    "vary": "policy.comparing",
 }
 _MODULES = {
     "errors": "errors",
