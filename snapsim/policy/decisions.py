@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from snapsim.policy.policy import Policy
     from snapsim.policy.tables import Protect
 
+_MOST_CLASSES = 64  # a bit of a uint64 each
+
 
 def decide(policy: "Policy", snapshots: Sequence[Snapshot], now_ns: int) -> list[Decision]:
     """Say which snapshots stay, and why; see `Policy.decide`.
@@ -115,8 +117,6 @@ def _mark(protect: "Protect", select: object, snapshot: Snapshot, newest_ns: int
     known = snapshot.attributes
     if select and not retention.matches(select, snapshot):  # type: ignore[arg-type]
         return judgement.UNMANAGED
-    if protect.incomplete_newest and known.get("incomplete"):
-        return judgement.MARKED if snapshot.time_ns == newest_ns else -judgement.UNFINISHED
     if (
         not snapshot.tags.isdisjoint(protect.tags)
         or (protect.important and known.get("important"))
@@ -125,6 +125,8 @@ def _mark(protect: "Protect", select: object, snapshot: Snapshot, newest_ns: int
         or (protect.not_replicated and known.get("replicated") is False)
     ):
         return judgement.MARKED
+    if protect.incomplete_newest and known.get("incomplete"):
+        return judgement.MARKED if snapshot.time_ns == newest_ns else -judgement.UNFINISHED
     return 0
 
 
@@ -136,7 +138,12 @@ def _decide_group(policy: "Policy", ranked: Sequence[Snapshot], now_ns: int) -> 
         offsets = [int(snapshot.attributes.get("utc_offset_s", 0)) * SECOND for snapshot in ranked]
         offset = np.array([*offsets, 0], dtype=np.int64)
     keys = CalendarKeys(np.append(time_ns, now_ns), policy.calendar, offset)
-    classes = sorted(set().union(*(snapshot.classes for snapshot in ranked)))[:64]
+    classes = sorted(set().union(*(snapshot.classes for snapshot in ranked)))
+    if policy.protect.last_of_class and len(classes) > _MOST_CLASSES:
+        raise PolicyError(
+            f"protect.last_of_class: the snapshots have {len(classes)} classes, and at most {_MOST_CLASSES} "
+            f"can be told apart: select fewer, or group_by class"
+        )
     after, until = retention.window_table(rules, keys)
     candidates = judgement.Candidates(
         time_ns,
@@ -149,7 +156,10 @@ def _decide_group(policy: "Policy", ranked: Sequence[Snapshot], now_ns: int) -> 
         marks(policy.protect, policy.select, ranked),
         np.array([not snapshot.attributes.get("incomplete") for snapshot in ranked], dtype=np.bool_),
         np.array(
-            [sum(1 << place for place, name in enumerate(classes) if name in one.classes) for one in ranked],
+            [
+                sum(1 << place for place, name in enumerate(classes[:_MOST_CLASSES]) if name in one.classes)
+                for one in ranked
+            ],
             dtype=np.uint64,
         ),
     )
@@ -204,14 +214,25 @@ def number_table(rules: Sequence[retention.Rule], keys: CalendarKeys) -> Int64Ar
 
 
 def _with_pairs(decisions: list[Decision]) -> list[Decision]:
-    """Keep one half of a pair as long as the other stays."""
-    staying = {decision.snapshot.id: decision.snapshot for decision in decisions if decision.keep}
-    return [
-        Decision(decision.snapshot, keep=True, reasons=(f"pair: {label(staying[other])} stays",))
-        if not decision.keep and (other := decision.snapshot.attributes.get("pair")) in staying
-        else decision
-        for decision in decisions
-    ]
+    """Keep one half of a pair as long as the other stays, whichever of them knows of the other."""
+    decisions = list(decisions)
+    halves: dict[object, list[int]] = {}
+    for place, decision in enumerate(decisions):
+        halves.setdefault(decision.snapshot.id, []).append(place)
+    others: list[list[int]] = [[] for _ in decisions]
+    for place, decision in enumerate(decisions):
+        for other in halves.get(decision.snapshot.attributes.get("pair"), ()):
+            others[place].append(other)
+            others[other].append(place)
+    staying = [place for place, decision in enumerate(decisions) if decision.keep and others[place]]
+    while staying:
+        one = staying.pop()
+        for other in others[one]:
+            if not decisions[other].keep:
+                reason = f"pair: {label(decisions[one].snapshot)} stays"
+                decisions[other] = Decision(decisions[other].snapshot, keep=True, reasons=(reason,))
+                staying.append(other)
+    return decisions
 
 
 def words(policy: "Policy") -> dict[str, str]:

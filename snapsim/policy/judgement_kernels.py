@@ -9,7 +9,7 @@ combine mode:
 - claim: rules one after the other; a rule passes over buckets in which something is kept already, and what it
   does not pick from a bucket that it claims is lost for later rules;
 - partition: a snapshot belongs to the first rule whose window it is in, and to no other;
-- cascade: a rule looks only at the representatives of the rule before.
+- cascade: of what the rule before was about, a rule looks only at the representatives.
 
 Everything is small integers; the same code decides once about a catalog (`decide_once`) and after each of the
 thousands of snapshots of a simulated year (`simulate`).
@@ -82,6 +82,8 @@ class RuleTable(NamedTuple):
         Row of `selected`, or -1 where the rule is about every snapshot.
     reference : int64 array
         From where ages and windows count: `NOW`, `NEWEST`, `NEWEST_NOT_FUTURE`, `NEWEST_COMPLETE`, `FIXED`.
+    fixed : int64 array
+        The time of a `FIXED` reference.  [ns]
     """
 
     row: Int64Array
@@ -95,6 +97,7 @@ class RuleTable(NamedTuple):
     lowest: Int64Array
     selection: Int64Array
     reference: Int64Array
+    fixed: Int64Array
 
 
 class Semantics(NamedTuple):
@@ -187,12 +190,14 @@ class Work(NamedTuple):
         When a bucket was last seen, and its number within the prune.
     bucket : int64 array, shape (n_snapshots,)
         Bucket of each place in the order, or a negative code.
+    outside : int64 array, shape (n_snapshots,)
+        1 where the place lies outside of the rule's window; in a cascade it has a bucket nevertheless.
     picked : int64 array, shape (n_snapshots,)
         1 where the place represents its bucket.
     rank_of : int64 array, shape (n_snapshots + 1,)
         How often a bucket was picked from; then its rank.
     winner : int64 array, shape (n_snapshots + 1,)
-        The first representative of each bucket.
+        The key of each bucket that is counted back from the reference; then its first representative.
     kept : int64 array, shape (n_snapshots,)
         Whether a rule keeps the place.
     lost : int64 array, shape (n_snapshots,)
@@ -204,6 +209,7 @@ class Work(NamedTuple):
     stamp: Int64Array
     ordinal: Int64Array
     bucket: Int64Array
+    outside: Int64Array
     picked: Int64Array
     rank_of: Int64Array
     winner: Int64Array
@@ -233,6 +239,7 @@ def make_work(n_snapshots, n_keys):
     return Work(
         np.zeros(n_keys + 1, dtype=np.int64),
         np.zeros(n_keys + 1, dtype=np.int64),
+        np.zeros(n_snapshots, dtype=np.int64),
         np.zeros(n_snapshots, dtype=np.int64),
         np.zeros(n_snapshots, dtype=np.int64),
         np.zeros(n_snapshots + 1, dtype=np.int64),
@@ -276,14 +283,14 @@ def divide(rule, order, n_live, now_column, now_ns, rules, semantics, snapshots,
     int
         The number of buckets.
     """
-    bucket, stamp, ordinal = work.bucket, work.stamp, work.ordinal
+    bucket, outside, stamp, ordinal, keys = work.bucket, work.outside, work.stamp, work.ordinal, work.winner
     table, numbers = snapshots.table, snapshots.numbers
     row, window, back, number = rules.row[rule], rules.window[rule], rules.back[rule], rules.number[rule]
     every, lowest, selection = rules.every[rule], rules.lowest[rule], rules.selection[rule]
     cascade = semantics.combine == CASCADE
     place = reference_of(rule, order, n_live, now_ns, rules, semantics, snapshots)
     reference_column = now_column
-    reference_ns = now_ns
+    reference_ns = rules.fixed[rule] if rules.reference[rule] == FIXED else now_ns
     if place >= 0:
         reference_column = snapshots.column[order[place]]
         reference_ns = snapshots.time_ns[order[place]]
@@ -293,6 +300,7 @@ def divide(rule, order, n_live, now_column, now_ns, rules, semantics, snapshots,
     now = work.clock[0]
     n_buckets = 0
     previous = -1
+    greatest = NO_TIME
     for place in range(n_live):
         one = order[place]
         time_ns = snapshots.time_ns[one]
@@ -306,26 +314,33 @@ def divide(rule, order, n_live, now_column, now_ns, rules, semantics, snapshots,
         if selection >= 0 and not snapshots.selected[selection, one]:
             bucket[place] = NOT_SELECTED
             continue
-        outside = window >= 0 and (
+        beyond = window >= 0 and (
             time_ns <= snapshots.after[window, reference_column]
             or time_ns > snapshots.until[window, reference_column]
         )
         if back >= 0 and numbers[number, now_column] - numbers[number, snapshots.column[one]] > back:
-            outside = True
+            beyond = True
+        outside[place] = beyond
         if work.lost[place]:
             bucket[place] = SIEVED if cascade else LOST_EARLIER
             continue
-        if outside and not cascade:
+        if beyond and not cascade:
             bucket[place] = OUTSIDE_WINDOW
             continue
         if every > 0:
-            key = (reference_ns - lowest - time_ns) // every
-            if key < 0:
-                key = 0
-            if key >= stamp.shape[0]:
-                key = stamp.shape[0] - 1
-        else:
-            key = np.int64(table[row, snapshots.column[one]])
+            # such keys are not dense; only where numbers are out of the order of time does one come back
+            key = (max(reference_ns - time_ns, 0) - lowest) // every
+            same = n_buckets - 1
+            while same >= 0 and keys[same] != key:
+                same = -1 if semantics.run or key > greatest else same - 1
+            if same < 0:
+                same = n_buckets
+                keys[same] = key
+                n_buckets += 1
+            greatest = max(greatest, key)
+            bucket[place] = same
+            continue
+        key = np.int64(table[row, snapshots.column[one]])
         if semantics.run:
             if key != previous:
                 ordinal[key] = n_buckets
@@ -390,7 +405,7 @@ def judge(order, n_live, now_column, now_ns, rules, semantics, snapshots, work, 
         which one would be needed.
     """
     kept, lost, bucket, picked, winner = work.kept, work.lost, work.bucket, work.picked, work.winner
-    rank_of = work.rank_of
+    rank_of, outside = work.rank_of, work.outside
     combine = semantics.combine
     n_rules = rules.row.shape[0]
     for place in range(n_live):
@@ -407,67 +422,62 @@ def judge(order, n_live, now_column, now_ns, rules, semantics, snapshots, work, 
         mark = snapshots.mark[one]
         if mark == UNMANAGED or mark < 0 or (mark == MARKED and not semantics.marked_counts):
             continue
+        if semantics.future == IGNORE_FUTURE and snapshots.time_ns[one] > now_ns:
+            continue
         end = place
     for rule in range(n_rules):
         most = rules.most[rule]
         n_buckets = divide(rule, order, n_live, now_column, now_ns, rules, semantics, snapshots, work)
         pick(rule, order, n_live, n_buckets, rules, semantics, snapshots, work)
+        # how often each bucket is picked from by what uses up the count
+        for number in range(n_buckets):
+            rank_of[number] = 0
         if combine == CLAIM:
             # nothing is taken from a bucket in which an earlier rule keeps something
-            for number in range(n_buckets):
-                rank_of[number] = 0
             for place in range(n_live):
                 if bucket[place] >= 0 and kept[place]:
                     rank_of[bucket[place]] = COVERED
-            # picks have to be made among the others, so they are made anew
-            for place in range(n_live):
-                if bucket[place] >= 0 and rank_of[bucket[place]] == COVERED:
-                    picked[place] = 0
-        else:
-            for number in range(n_buckets):
-                rank_of[number] = 0
+        for place in range(n_live):
+            number = bucket[place]
+            if number < 0 or not picked[place]:
+                continue
+            if rank_of[number] == COVERED:
+                picked[place] = 0
+            elif not (combine == SEQUENTIAL and kept[place]) and not (combine == CASCADE and outside[place]):
+                rank_of[number] += 1
+        # and so its rank, or the rank before that of its first
+        each = semantics.ties and rules.per_bucket[rule] == 1
         used = 0
+        for number in range(n_buckets):
+            if rank_of[number] > 0:
+                n_picked = rank_of[number]
+                rank_of[number] = used if each else used + 1
+                used += n_picked if each else 1
         for place in range(n_live):
             one = order[place]
             number = bucket[place]
             rank[rule, one] = 0
             if number < 0:
                 rival[rule, one] = number
-                continue
-            if combine == CLAIM and rank_of[number] == COVERED:
+            elif rank_of[number] == COVERED:
                 rival[rule, one] = KEPT_EARLIER if kept[place] else COVERED
-                continue
-            if not picked[place]:
-                continue  # known when all representatives are
-            if combine == SEQUENTIAL and kept[place]:
+            elif not picked[place]:
+                rival[rule, one] = order[winner[number]]  # unless it turns out that the count is used up
+            elif combine == SEQUENTIAL and kept[place]:
                 rival[rule, one] = KEPT_EARLIER
-                continue
-            if rank_of[number] == 0 or (semantics.ties and rules.per_bucket[rule] == 1):
-                used += 1
-                rank_of[number] = used
-            rank[rule, one] = rank_of[number]
-            outside = combine == CASCADE and is_outside(
-                rule, one, now_column, now_ns, order, n_live, rules, semantics, snapshots
-            )
-            if outside:
+            elif combine == CASCADE and outside[place]:
                 rival[rule, one] = OUTSIDE_WINDOW
-                rank[rule, one] = 0
-                used -= 1
-            elif rank_of[number] > most:
-                rival[rule, one] = OUTSIDE_COUNT  # and the rank says which count would be needed
             else:
-                rival[rule, one] = HELD
+                if each:
+                    rank_of[number] += 1
+                rank[rule, one] = rank_of[number]
+                # the rank says which count would be needed
+                rival[rule, one] = OUTSIDE_COUNT if rank_of[number] > most else HELD
         for place in range(n_live):
             one = order[place]
             number = bucket[place]
-            if number < 0 or picked[place]:
-                continue
-            if combine == CLAIM and rank_of[number] == COVERED:
-                continue
-            if rank_of[number] > most and combine != CASCADE:
+            if number >= 0 and not picked[place] and rank_of[number] > most and combine != CASCADE:
                 rival[rule, one] = OUTSIDE_COUNT
-            else:
-                rival[rule, one] = order[winner[number]]
         add_oldest(rule, end, used, last_active, order, rules, semantics, work, rank, rival)
         for place in range(n_live):
             one = order[place]
@@ -490,23 +500,6 @@ def judge(order, n_live, now_column, now_ns, rules, semantics, snapshots, work, 
 
 
 @kernel(allocates=False)
-def is_outside(rule, one, now_column, now_ns, order, n_live, rules, semantics, snapshots):
-    """Say whether a winner of a cascade lies outside of the rule's window."""
-    back, number, window = rules.back[rule], rules.number[rule], rules.window[rule]
-    numbers = snapshots.numbers
-    if back >= 0 and numbers[number, now_column] - numbers[number, snapshots.column[one]] > back:
-        return True
-    if window >= 0:
-        place = reference_of(rule, order, n_live, now_ns, rules, semantics, snapshots)
-        if place == -2:
-            return False
-        column = now_column if place < 0 else snapshots.column[order[place]]
-        time_ns = snapshots.time_ns[one]
-        return time_ns <= snapshots.after[window, column] or time_ns > snapshots.until[window, column]
-    return False
-
-
-@kernel(allocates=False)
 def add_oldest(rule, end, used, last_active, order, rules, semantics, work, rank, rival):
     """Keep the oldest snapshot of all where a rule's count is not used up."""
     most = rules.most[rule]
@@ -515,7 +508,8 @@ def add_oldest(rule, end, used, last_active, order, rules, semantics, work, rank
     counted = most < HUGE
     if semantics.oldest == EACH_COUNTED_RULE and not counted:
         return
-    if semantics.oldest == LAST_RULE and (rule != last_active or (not counted and rules.window[rule] < 0)):
+    endless = not counted and rules.window[rule] < 0 and rules.back[rule] < 0
+    if semantics.oldest == LAST_RULE and (rule != last_active or endless):
         return
     one = order[end]
     if work.bucket[end] < 0 or rival[rule, one] == HELD:
@@ -556,12 +550,12 @@ def settle(order, n_live, now_ns, semantics, snapshots, work, stays):
         time_ns = snapshots.time_ns[one]
         if mark == MARKED:
             why[one] = MARKED
-        elif mark < 0:
-            limit[one] = -mark
         elif semantics.future != COUNT_FUTURE and time_ns > now_ns:
             why[one] = FUTURE
-        elif semantics.min_age > 0 and now_ns - time_ns < semantics.min_age:
+        elif semantics.min_age > 0 and time_ns > now_ns - semantics.min_age:
             why[one] = YOUNG
+        elif mark < 0:
+            limit[one] = -mark
         elif managed <= semantics.newest:
             why[one] = AMONG_NEWEST
     if semantics.last_of_class:
@@ -575,17 +569,19 @@ def settle(order, n_live, now_ns, semantics, snapshots, work, stays):
             seen |= snapshots.classes[one]
     staying = 0
     for place in range(n_live):
+        if why[order[place]] not in (0, UNMANAGED):
+            staying += 1
+    # what limits cannot touch takes up room as well
+    for place in range(n_live):
         one = order[place]
-        if why[one] == UNMANAGED or limit[one] != 0 or not (why[one] or kept[place]):
+        if why[one] != 0 or limit[one] != 0 or not kept[place]:
             continue
-        if why[one] == 0:
-            if staying >= semantics.chain_max:
-                limit[one] = TOO_MANY
-                continue
-            if now_ns - snapshots.time_ns[one] > semantics.max_age:
-                limit[one] = TOO_OLD
-                continue
-        staying += 1
+        if now_ns - snapshots.time_ns[one] > semantics.max_age:
+            limit[one] = TOO_OLD
+        elif staying >= semantics.chain_max:
+            limit[one] = TOO_MANY
+        else:
+            staying += 1
     going = managed - staying
     if going and (
         (semantics.refuse_all and staying == 0) or going * 1_000_000 > managed * semantics.most_deleted

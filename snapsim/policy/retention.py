@@ -245,7 +245,26 @@ def to_table(rules: Sequence[Rule]) -> judgement.RuleTable:
                 for rule in rules
             ]
         ),
+        fixed=numbers(
+            [0 if rule.reference in REFERENCES else fixed_reference(rule.reference) for rule in rules]
+        ),
     )
+
+
+def fixed_reference(text: str) -> int:
+    """Return the fixed time from which a rule counts ages.
+
+    Parameters
+    ----------
+    text : str
+        ISO 8601.
+
+    Returns
+    -------
+    int
+        UTC.  [ns]
+    """
+    return parse_instant(text, what="reference")
 
 
 def window_table(rules: Sequence[Rule], keys: CalendarKeys) -> tuple[Int64Array, Int64Array]:
@@ -270,9 +289,11 @@ def window_table(rules: Sequence[Rule], keys: CalendarKeys) -> tuple[Int64Array,
     for row, rule in enumerate(bounded):
         reference = keys.time_ns
         if rule.reference not in REFERENCES:
-            reference = np.full_like(reference, parse_instant(rule.reference, what="reference"))
+            reference = np.full_like(reference, fixed_reference(rule.reference))
         if rule.window is not None:
-            after[row] = rule.window.start(reference, keys.calendar.zone) - rule.closed
+            # a recorded clock goes on at its own distance to UTC
+            clock = 0 if keys.offset_ns is None else keys.offset_ns
+            after[row] = rule.window.start(reference + clock, keys.calendar.zone) - clock - rule.closed
         if rule.age_ns is not None:
             least, most = rule.age_ns
             after[row] = np.maximum(reference, low_end + most) - most
@@ -315,14 +336,9 @@ def key_count(rules: Sequence[Rule], keys: CalendarKeys) -> int:
     Returns
     -------
     int
-        At least the number of instants.
+        The largest key plus one.
     """
-    counted_back = [
-        -(-(rule.age_ns[1] - rule.age_ns[0]) // rule.bucket.every_ns) + 1
-        for rule in rules
-        if isinstance(rule.bucket, Every) and rule.bucket.align == "reference" and rule.age_ns
-    ]
-    return max([keys.time_ns.size, *counted_back])
+    return int(keys.table([rule.bucket for rule in rules]).max(initial=0)) + 1
 
 
 _STAYS = {
@@ -335,7 +351,7 @@ _STAYS = {
     judgement.GUARDED: "guard: {guard}, so nothing is deleted",
 }
 _GOES = {
-    judgement.TOO_MANY: "limit chain_max {chain_max}: as many newer ones stay",
+    judgement.TOO_MANY: "limit chain_max {chain_max}: as many others stay",
     judgement.TOO_OLD: "limit max_age {max_age}: it is older",
     judgement.UNFINISHED: "unfinished, and not the newest",
 }

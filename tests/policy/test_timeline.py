@@ -62,7 +62,7 @@ def test_presets_against_the_naive_loop(name, zone, start, step):
         next(index for index, instant in enumerate(instants.tolist()) if instant >= tick)
         for tick in policy.ticks(int(instants[0]), int(instants[-1]) + 1).tolist()
     }
-    wanted = reference.run(instants.tolist(), due, policy.rules, timezone=zone)
+    wanted = reference.run(policy, instants.tolist(), due)
     assert list(zip(timeline.created.tolist(), timeline.deleted.tolist(), strict=True)) == wanted
 
 
