@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from snapsim.cli.app import group as new_group
+from snapsim.cli.happening import Happening, clock_of
 from snapsim.cli.mechanisms import find
 from snapsim.cli.output import check_writable, print_json, write_csv
 from snapsim.cli.progress import bar, doing
@@ -39,6 +40,7 @@ def simulate(
     policy: Annotated[Path | None, Parameter(metavar="FILE")] = None,
     policy_name: Annotated[str | None, Parameter(metavar="NAME")] = None,
     rules: Rules = Rules(),  # noqa: B008  frozen
+    happening: Happening = Happening(),  # noqa: B008  frozen
     mechanism: Annotated[str, Parameter(metavar="NAME")] = "qcow2-external",
     option: Annotated[Sequence[str], Parameter(metavar="NAME=VALUE")] = (),
     block_size: Annotated[str | None, Parameter(metavar="SIZE")] = None,
@@ -65,6 +67,8 @@ def simulate(
         Which policy of the file, where there are several.
     rules : Rules
         The policy, if there is no file.
+    happening : Happening
+        What the policy acts on beside its clock.
     mechanism : str
         How the system keeps snapshots: see snapsim mechanisms; or a mechanism file of your own.
     option : sequence of str
@@ -91,6 +95,8 @@ def simulate(
     system = _system(mechanism, option, block_size)
     _check_initial(initial)
     _check_duration(every)
+    acts_on = happening.keywords()
+    clock = clock_of(chosen, every)
     for output in (report, csv):
         check_writable(output)
 
@@ -98,13 +104,12 @@ def simulate(
     with bar("counting", unit="requests") as progress, worded():
         from snapsim.planning.growth import growth
         from snapsim.planning.lifetimes import count_group
+        from snapsim.planning.running import run_policy
 
-        clock = {"schedules": [chosen]} if every is None else {"every": every}
         counted = count_group(
             volumes, **clock, block_size=system.block_size, initial=initial, progress=progress
         )
-        instants = next(iter(counted.values())).instants
-        timeline = chosen.timeline(instants)
+        timeline = run_policy(chosen, counted, mechanism=system, **acts_on)
         one = next(iter(counted.values())) if len(counted) == 1 else None
         answer = growth(counted if one is None else one, timeline, mechanism=system)
     if not as_json:  # first the answer: drawing takes longer than counting

@@ -331,7 +331,7 @@ def _one(lifetimes: LifetimeMatrix, timeline: Timeline, mechanism: Mechanism, *,
         coverage=coverage(timeline, trace_span_ns=span, time_scale=trace.info.time_scale),
         block_size=lifetimes.block_size,
         assumptions=_assumptions(trace, lifetimes, mechanism, timeline),
-        findings=(*_full_pool(mechanism, frame), *series.findings),
+        findings=(*_full_pool(mechanism, frame), *series.findings, *timeline.findings),
         provenance=_provenance(trace, lifetimes, mechanism, timeline),
     )
 

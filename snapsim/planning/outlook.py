@@ -12,6 +12,7 @@ from snapsim.errors import UsageError
 from snapsim.mechanisms import Mechanism
 from snapsim.mechanisms import mechanism as find_mechanism
 from snapsim.planning.growth import capacity_of, members
+from snapsim.planning.running import Volumes, run_policy
 from snapsim.planning.series import durations, follow, levels, matrices, time_percentiles
 from snapsim.policy.policy import Policy
 from snapsim.policy.timeline import Timeline
@@ -87,7 +88,7 @@ def evaluate(
     volumes = [_Volume(one, found) for one in members(lifetimes).values()]
     instants = volumes[0].instants
     lasts = durations(instants)
-    rows = [_row(volumes, _timeline(one, instants), lasts) for one in policies]
+    rows = [_row(volumes, _timeline(one, lifetimes, found, instants), lasts) for one in policies]
     if not rows:
         msg = "evaluate needs at least one policy"
         raise UsageError(msg)
@@ -111,9 +112,9 @@ class _Volume:
         return levels(follow(self.mechanism, self.counted, chain, **place), chain, ram=ram)
 
 
-def _timeline(policy: object, instants: Int64Array) -> Timeline:
+def _timeline(policy: object, lifetimes: Volumes, mechanism: Mechanism, instants: Int64Array) -> Timeline:
     if isinstance(policy, Policy):
-        return policy.timeline(instants)
+        return run_policy(policy, lifetimes, mechanism=mechanism)
     if not isinstance(policy, Timeline):
         msg = f"policies hold a {type(policy).__name__}: give policies, or what policy.timeline() returns"
         raise UsageError(msg)

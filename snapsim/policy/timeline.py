@@ -21,10 +21,10 @@ from snapsim.policy.retention_kernels import Verdicts, replay
 from snapsim.policy.schedule import Interval, Schedule
 from snapsim.policy.times import format_instant
 from snapsim.types import Decision, Int64Array, Snapshot, SnapshotKind
-from snapsim.units import format_duration
+from snapsim.units import format_duration, parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from snapsim.policy.space import Pool, PoolAt, Usage
     from snapsim.policy.triggers import Event
@@ -142,6 +142,11 @@ class Timeline:
         """Oldest age that a snapshot reached before it was pruned, or until the last instant.  [ns]"""
         until = np.minimum(self.deleted, self.instants.size - 1)
         return int((self.instants[until] - self.instants[self.created]).max(initial=0))
+
+    @cached_property
+    def findings(self) -> tuple[str, ...]:
+        """What the policy's limits, triggers and quiet windows have to say; one sentence each."""
+        return (*_beyond_limits(self), *_left_aside(self.agenda))
 
     def kept(self, i: int) -> Int64Array:
         """Return the snapshots that exist after the prune at an instant.
@@ -283,6 +288,28 @@ class Timeline:
         return i % n_instants
 
 
+def _beyond_limits(timeline: Timeline) -> "Iterator[str]":
+    limits = timeline.policy.limits
+    most = max((timeline.before_prune(int(i)).size for i in np.unique(timeline.created)), default=0)
+    for key, limit in (("chain_max", limits.chain_max), ("the hard limit", limits.hard)):
+        if limit is not None and timeline.max_live > limit:
+            yield f"{timeline.max_live} snapshots exist at once, but {key} of the policy is {limit}."
+        elif limit is not None and most > limit:
+            yield f"{most} snapshots exist just before a prune, but {key} of the policy is {limit}."
+    if limits.max_age is not None and timeline.reach_ns > parse_duration(limits.max_age):
+        yield f"Snapshots grow {format_duration(timeline.reach_ns)} old, but max_age is {limits.max_age}."
+
+
+def _left_aside(agenda: Agenda | None) -> "Iterator[str]":
+    if agenda is None:
+        return
+    for name, moves in agenda.quiet.items():
+        yield f"Class {name}: {moves.describe()}."
+    for name, count in agenda.left_out.items():
+        if count:
+            yield f"Class {name}: {count} ticks were left out (too little written, or one was being taken)."
+
+
 def run(
     policy: Policy,
     instants: npt.ArrayLike,
@@ -348,7 +375,7 @@ def run(
 def _only_for_classes(**given: object) -> None:
     """Refuse what a plain schedule would not look at."""
     for name, value in given.items():
-        if value is not None and (not isinstance(value, tuple | int) or value):
+        if value is not None and np.any(value if isinstance(value, int) else np.size(value)):
             raise PolicyError(
                 f"{name} is given, but this policy has no classes that could act on it: write its schedule "
                 'as classes={"hourly": {"schedule": "@hourly", ...}}'

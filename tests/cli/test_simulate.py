@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import snapsim as ss
+from snapsim.policy.triggers import Event
 
 RULES = ("--schedule", "@hourly", "--keep-hourly", "12", "--keep-daily", "2")
 POLICY = ss.Policy(schedule="@hourly", keep_hourly=12, keep_daily=2)
@@ -254,3 +255,60 @@ def test_one_week_of_a_public_trace(run, public_traces, path, volume):
     trace = ss.read_trace(public_traces / path, volume=volume)
     assert got.json["peak"] == expected(trace).peak
     assert np.isfinite(got.json["coverage"]["trace_span_ns"])
+
+
+CLASSES = """
+[policy.vm]
+[policy.vm.class.hourly]
+schedule = "@hourly"
+keep = 6
+quiet = "30min"
+[policy.vm.class.upgrade]
+events = ["apt"]
+keep = 3
+"""
+
+
+def test_a_policy_acts_on_writes_events_and_downtime(run, trace, stored, policy_file):
+    policy_file.write_text(CLASSES)
+    start = pd.Timestamp(trace.start_ns, unit="ns", tz="UTC").floor("h")
+    down = f"{(start + pd.Timedelta('2h1min')).isoformat()}/{(start + pd.Timedelta('3h30min')).isoformat()}"
+    event = f"apt={(start + pd.Timedelta('4h7min')).isoformat()}"
+    got = run("simulate", stored, "--policy", policy_file, "--event", event, "--down", down, "--json").json
+    policy = ss.Policy.from_toml(policy_file)
+    counted = ss.count_lifetimes(trace, every="5min", block_size="64KiB")
+    timeline = ss.run_policy(
+        policy,
+        counted,
+        events=[Event("apt", (start + pd.Timedelta("4h7min")).value)],
+        downtimes=[((start + pd.Timedelta("2h1min")).value, (start + pd.Timedelta("3h30min")).value)],
+    )
+    answer = ss.growth(counted, timeline, mechanism="qcow2-external")
+    assert got["peak"] == plain(answer.peak)
+    assert any("moved to a quieter instant" in finding for finding in got["findings"])
+
+
+def test_rules_about_space_act_on_a_pool(run, stored, policy_file):
+    policy_file.write_text(
+        '[policy.small]\nschedule = "@hourly"\nkeep_last = 20\n'
+        "[policy.small.space]\nsnapshots_max = 0.0001\nsoft = { keep_last = 1 }\n"
+    )
+    free = run("simulate", stored, "--policy", policy_file, "--json").json
+    small = run("simulate", stored, "--policy", policy_file, "--pool-size", "1GiB", "--json").json
+    assert small["end"]["snapshots"] < free["end"]["snapshots"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--event", "apt"), "write NAME=TIME"),
+        (("--event", "apt=then"), "--event: time 'then' cannot be read"),
+        (("--event", "apt=2026-01-31T12:00"), "has no time zone"),
+        (("--down", "2026-01-31T12:00Z"), "write START/STOP"),
+        (("--pool-size", "big"), "--pool-size: size 'big'"),
+        (("--pool-size", "1GiB"), "no table space"),
+        (("--event", "apt=2026-01-31T12:00Z"), "no classes that could act on it"),
+    ],
+)
+def test_mistakes_about_what_happens(refused, stored, arguments, says):
+    assert says in refused("simulate", stored, *RULES, *arguments, status=2)
