@@ -28,7 +28,7 @@ NIGHTS = [
     ("recorded", "2024-10-27T01:00Z"),
 ]
 STEPS = (MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 6 * HOUR, DAY, DAY, 7 * DAY)
-CALENDAR = ["second", "minute", "hour", "day", "week", "week13", "month", "quarter", "year"]
+CALENDAR = ["second", "minute", "hour", "day", "week", "month", "week13", "quarter", "year"]
 LENGTHS = ["1min", "30min", "1h", "90min", "6h", "1d", "3d", "7d"]
 WINDOWS = ["90min", "1d", "10d", "1mo", "1mo1d", "1y", "30min"]
 SCHEDULE = ("1h", "@daily", "@weekly")
