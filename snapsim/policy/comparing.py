@@ -354,11 +354,11 @@ class Comparison:
         """
         names = list(self.timelines)
         instants = next(iter(self.timelines.values())).instants
-        head = [f"{name}: {timeline.policy.describe()}" for name, timeline in self.timelines.items()]
+        head = [_introduced(name, timeline.policy) for name, timeline in self.timelines.items()]
         span = format_duration(int(instants[-1] - instants[0]))
         head.append(f"over {span}, from {format_instant(int(instants[0]))}; snapshots after each prune")
         table = aligned(("", *names), [(what, *cells) for what, *cells in self._rows()])
-        return "\n".join([*head, "", *table, "", *self._differences()])
+        return "\n".join([*head, "", *table, *self._differences()])
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
         figures = self.figures().values()
@@ -372,6 +372,9 @@ class Comparison:
         yield "steady after", *(_days(one["steady_after_ns"]) for one in figures)
 
     def _differences(self) -> Iterator[str]:
+        if len(self.timelines) == 1:
+            return
+        yield ""
         yield f"at the end all hold {self.common().size} of the same recovery points"
         for name in self.timelines:
             times = self.only(name)
@@ -453,6 +456,11 @@ def common_instants(policies: Mapping[str, Policy], start_ns: int, stop_ns: int)
             f"take a longer span"
         )
     return instants
+
+
+def _introduced(name: str, policy: Policy) -> str:
+    said = policy.describe()
+    return said if said.startswith(f"{name}: ") else f"{name}: {said}"
 
 
 def _span(low: str, high: str) -> str:

@@ -93,15 +93,34 @@ def letters_of(decision: Decision, letters: Mapping[str, str]) -> str:
     """
     if not decision.keep:
         return ""
-    found = {_rule_of(reason, letters) for reason in decision.reasons}
+    found = rules_of(decision, letters)
     held = dict.fromkeys(letters[name] for name in letters if name in found)
-    return "".join(held) + OTHERWISE * (None in found or not found)
+    return "".join(held) or OTHERWISE
 
 
-def _rule_of(reason: str, names: Iterable[str]) -> str | None:
-    """Return the rule that a reason speaks of: each begins with its name."""
-    fitting = [name for name in names if reason == name or reason.startswith((f"{name} ", f"{name}:"))]
-    return max(fitting, key=len, default=None)
+def rules_of(decision: Decision, names: Iterable[str]) -> set[str]:
+    """Return the rules that keep a snapshot.
+
+    Parameters
+    ----------
+    decision : Decision
+        What was decided; each of its reasons begins with the name of the rule.
+    names : iterable of str
+        The rules of the policy.
+
+    Returns
+    -------
+    set of str
+        Their names; empty for what goes, and for what stays for another reason.
+    """
+    if not decision.keep:
+        return set()
+    known = list(names)
+    fitting = (
+        [name for name in known if reason == name or reason.startswith((f"{name} ", f"{name}:"))]
+        for reason in decision.reasons
+    )
+    return {max(found, key=len) for found in fitting if found}
 
 
 @dataclass(frozen=True, eq=False)
@@ -482,4 +501,5 @@ __all__ = [
     "explain_instant",
     "letters_of",
     "rule_letters",
+    "rules_of",
 ]

@@ -6,6 +6,7 @@ from snapsim.viz.comparison import growth_comparison, peak_comparison
 from snapsim.viz.figure import Figure
 from snapsim.viz.lifetimes import lifetime_heatmap
 from snapsim.viz.overview import trace_overview
+from snapsim.viz.policies import one_shot_view, recovery_calendar, recovery_ladders
 from snapsim.viz.space import snapshot_sizes, storage_growth
 
 __all__ = [
@@ -15,7 +16,10 @@ __all__ = [
     "change_rate_by_interval",
     "growth_comparison",
     "lifetime_heatmap",
+    "one_shot_view",
     "peak_comparison",
+    "recovery_calendar",
+    "recovery_ladders",
     "snapshot_sizes",
     "storage_growth",
     "trace_overview",

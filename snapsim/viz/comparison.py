@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from snapsim.planning.growth import Growth
 
 # In the order given: neighbours differ in colour, dash and marker.
-_LOOKS = (
+LOOKS = (
     Series(BLUE, "-", "o"),
     Series(VERMILLION, "--", "^"),
     Series(GREEN, "-.", "s"),
@@ -67,7 +67,7 @@ def growth_comparison(growths: "Mapping[str, Growth]") -> Figure:
     UsageError
         There is no answer, or there are more than six.
     """
-    _require(growths, at_most=len(_LOOKS))
+    _require(growths, at_most=len(LOOKS))
     starts, stops = ([int(growth.timeline.instants[end]) for growth in growths.values()] for end in (0, -1))
     assumed = any(growth.provenance.get("start_assumed", False) for growth in growths.values())
     scale = instants_scale(np.array([min(starts), max(stops)]), known=not assumed)
@@ -79,7 +79,7 @@ def growth_comparison(growths: "Mapping[str, Growth]") -> Figure:
         axes.set(xlim=scale.limits, ylim=(0, _HEADROOM * max(*peaks.values(), 1) / unit.size))
         ends = [
             _draw(axes, growth.frame, look, scale, unit)._replace(text=name)
-            for (name, growth), look in zip(growths.items(), _LOOKS, strict=False)
+            for (name, growth), look in zip(growths.items(), LOOKS, strict=False)
         ]
         scale.apply(axes)
         axes.set_ylabel(f"{QUANTITIES['snapshot_bytes'].label} [{unit.unit}]")

@@ -1,31 +1,27 @@
-"""`snapsim policy`: what a policy file says."""
+"""`snapsim policy show`: what a policy file says."""
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from snapsim.cli.app import group
 from snapsim.cli.output import print_json
+from snapsim.cli.policy.arguments import Moment, PolicyFile, moment, read_policy
 from snapsim.cli.reading import Json
 from snapsim.cli.rules import from_file
 from snapsim.errors import UsageError
 
-__all__ = ["app", "show"]
-
-app = group("policy", "Look at snapshot policies.")
+__all__ = ["show"]
 
 _FARTHEST = 400 * 366 * 86_400 * 10**9  # ns; a cron line comes true within 400 years, if ever
 
 
-@app.command
 def show(
-    file: Annotated[Path, Parameter(metavar="FILE")],
+    policy: PolicyFile,
     /,
     *,
     name: str | None = None,
-    start: Annotated[str | None, Parameter(metavar="TIME")] = None,
+    start: Moment = None,
     ticks: Annotated[int, Parameter(metavar="N")] = 5,
     as_json: Json = False,
 ) -> None:
@@ -33,8 +29,8 @@ def show(
 
     Parameters
     ----------
-    file : Path
-        A policy file, or the name of a preset.
+    policy : str
+        A policy file, FILE:NAME where it has several, or the name of a preset.
     name : str, optional
         Which policy of the file, where there are several.
     start : str, optional
@@ -51,22 +47,21 @@ def show(
     """
     if ticks < 0:
         raise UsageError(f"--ticks {ticks}: there cannot be fewer than none")
-    policy = from_file(file, name)
+    found = read_policy(policy) if name is None else from_file(Path(policy), name)
     from snapsim.policy.times import format_instant
-    from snapsim.traces.arrays import unix_ns
     from snapsim.units import format_duration
 
-    first = time.time_ns() if start is None else unix_ns(start)
-    span = max((policy.schedule.period_ns if policy.schedule else 1) * (ticks + 1), 1)
+    first = moment(start)
+    span = max((found.schedule.period_ns if found.schedule else 1) * (ticks + 1), 1)
     due: list[str] = []
-    while policy.schedule and ticks and len(due) < ticks and span < _FARTHEST:
-        due = [format_instant(tick) for tick in policy.ticks(first, first + span)[:ticks].tolist()]
+    while found.schedule and ticks and len(due) < ticks and span < _FARTHEST:
+        due = [format_instant(tick) for tick in found.ticks(first, first + span)[:ticks].tolist()]
         span *= 2
-    reach = policy.reach_ns
+    reach = found.reach_ns
     if as_json:
-        print_json({"policy": policy.describe(), "toml": policy.to_toml(), "reach_ns": reach, "ticks": due})
+        print_json({"policy": found.describe(), "toml": found.to_toml(), "reach_ns": reach, "ticks": due})
         return
-    print(policy.describe())
+    print(found.describe())
     print(f"  reaches back  {'without end' if reach is None else format_duration(reach)}")
     for number, tick in enumerate(due):
         print(f"  {'' if number else 'due':<12}  {tick}")
