@@ -80,6 +80,11 @@ class Archive:
         """Tag of what was archived."""
         return ARCHIVED + self.target
 
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The reason of what may not be deleted yet."""
+        return (f"waits to be archived to {self.target}",)
+
     def wants(self, decision: Decision, now_ns: int) -> bool:
         """Say whether a snapshot is to be archived now.
 
@@ -153,9 +158,8 @@ class Archive:
             {id(snapshot) for snapshot in self.select(decisions, now_ns)} if self.before_prune else set()
         )
         sets = {self._set(one.snapshot) for one in decisions if id(one.snapshot) in waiting}
-        reason = f"waits to be archived to {self.target}"
         return [
-            replace(one, keep=True, reasons=(reason,))
+            replace(one, keep=True, reasons=self.waiting)
             if not one.keep and self._set(one.snapshot) in sets
             else one
             for one in decisions

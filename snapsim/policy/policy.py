@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -129,7 +130,8 @@ class Policy:
     grid, expire : Grid, Expire or mapping, optional
         Rules by age.
     plan : str
-        Rules in the own words of `compat="znapzend"`, "zfs-autobackup".
+        Rules in the own words of `compat="znapzend"`, "zfs-autobackup"; the period of sanoid's frequent ones,
+        the distance of btrbk's `snapshot_preserve_min` ("2d").
     compat : str
         Whose rules these are: "restic", "restic-0.14", "borg-1.2", "borg-2", "proxmox", "sanoid", "snapper",
         "btrbk", "zrepl", "kopia", "znapzend", "zfs-autobackup", "velero", "gfs".
@@ -432,6 +434,7 @@ class Policy:
             marked_counts=int(self.protect.protected_counts),
             min_age=self.min_age_ns,
             newest=self.protect.newest,
+            just_taken=int(self.protect.just_taken),
             last_of_class=int(self.protect.last_of_class),
             chain_max=min(chain) if merge and chain else judgement.HUGE,
             max_age=parse_duration(limits.max_age)
@@ -531,12 +534,82 @@ class Policy:
         PolicyError
             `now` has no time zone or cannot be read.
         """
-        now_ns = parse_instant(now, what="now")
+        given, now_ns = list(snapshots), parse_instant(now, what="now")
         if pool is None:
-            return deciding.decide(self, list(snapshots), now_ns)
-        from snapsim.policy.space import decide_with_space
+            decisions = deciding.decide(self, given, now_ns)
+        else:
+            from snapsim.policy.space import decide_with_space
 
-        return decide_with_space(self, list(snapshots), now_ns, pool)
+            decisions = decide_with_space(self, given, now_ns, pool)
+        for archive in self.archives:
+            decisions = archive.hold(decisions, now_ns)
+        return decisions
+
+    def decide_sets(
+        self,
+        snapshots: Iterable[Snapshot],
+        now: int | str | datetime,
+        *,
+        disks: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        pool: "Pool | None" = None,
+    ) -> list[Decision]:
+        """Decide once for each machine, and say it of each of its disks: never does half of a set stay.
+
+        Parameters
+        ----------
+        snapshots : iterable of Snapshot
+            Snapshots of disks: attribute `host` names the machine, `volume` the disk; what was taken together
+            has one name, or one attribute `set`.
+        now : int, str or datetime
+            As for `decide`.
+        disks : mapping of str to sequence of str
+            The disks that each machine has; a set without one of them is incomplete.
+        pool : callable, optional
+            As for `decide`; it is asked about sets.
+
+        Returns
+        -------
+        list of Decision
+            One for each snapshot, in the order in which they came.
+
+        Raises
+        ------
+        PolicyError
+            A disk is in one set twice, or `now` has no time zone or cannot be read.
+        """
+        from snapsim.policy.snapshot_sets import decide_sets
+
+        return decide_sets(lambda sets: self.decide(sets, now, pool=pool), list(snapshots), disks=disks)
+
+    def to_archive(
+        self, decisions: Sequence[Decision], now: int | str | datetime
+    ) -> list[tuple[Archive, Snapshot]]:
+        """Say what is to be archived now, and where.
+
+        Parameters
+        ----------
+        decisions : sequence of Decision
+            What `decide` returned.
+        now : int, str or datetime
+            As for `decide`.
+
+        Returns
+        -------
+        list of (Archive, Snapshot)
+            The actions, in the policy's order, the oldest snapshot first.  A snapshot waits, and is not
+            deleted, until it bears the tag `Archive.tag`.
+
+        Raises
+        ------
+        PolicyError
+            `now` has no time zone or cannot be read.
+        """
+        now_ns = parse_instant(now, what="now")
+        waiting = {archive.waiting for archive in self.archives}
+        unheld = [replace(one, keep=False) if one.reasons in waiting else one for one in decisions]
+        return [
+            (archive, snapshot) for archive in self.archives for snapshot in archive.select(unheld, now_ns)
+        ]
 
     def timeline(
         self,
@@ -787,6 +860,7 @@ def _long(number: int, keep: Keep, policy: Policy, tool: Tool) -> Rule:
         pick=keep.pick or tool.pick,
         keep=None if keep.keep == "all" else int(keep.keep),
         back=keep.back,
+        back_in=keep.back_in,
         age_ns=(parse_duration(low), parse_duration(high)) if keep.age else None,
         select=keep.select,
         reference=keep.reference or policy.reference,
@@ -802,8 +876,11 @@ def _check(policy: Policy) -> None:
     """Refuse what contradicts itself."""
     _check_classes(policy)
     _ = policy.names
-    if policy.plan and tools()[policy.compat].style not in {"plan", "thinner", "per-class"}:
-        raise PolicyError('plan is given, but only compat = "znapzend" and "zfs-autobackup" have plans')
+    if policy.plan and tools()[policy.compat].style not in {"plan", "thinner", "per-class", "distance"}:
+        raise PolicyError(
+            'plan is given, but only compat = "znapzend", "zfs-autobackup", "sanoid" (frequent_period) and '
+            '"btrbk" (snapshot_preserve_min) have plans'
+        )
     if not any(rule.count != 0 for rule in policy.rules):
         raise PolicyError(
             "policy keeps nothing, so that its first prune would delete every snapshot: "

@@ -15,10 +15,11 @@ from snapsim.policy import judgement_kernels as judgement
 from snapsim.policy import retention
 from snapsim.policy.agenda import Agenda, simulated
 from snapsim.policy.buckets import CalendarKeys, shared_keys
-from snapsim.policy.decisions import number_table, words
+from snapsim.policy.decisions import decide, number_table, words
 from snapsim.policy.policy import Policy
 from snapsim.policy.retention_kernels import Verdicts, replay
 from snapsim.policy.schedule import Interval, Schedule
+from snapsim.policy.space import decide_with_space
 from snapsim.policy.times import format_instant
 from snapsim.types import Decision, Int64Array, Snapshot, SnapshotKind
 from snapsim.units import format_duration, parse_duration
@@ -212,11 +213,10 @@ class Timeline:
         existing = np.flatnonzero((self.created <= i) & (self.deleted >= i))
         snapshots = [self.snapshot(int(number)) for number in existing]
         if self.pool is None:
-            return self.policy.decide(snapshots, int(self.instants[i]))
+            return decide(self.policy, snapshots, int(self.instants[i]))
         number = {time_ns: index for index, time_ns in enumerate(self.instants[self.created].tolist())}
-        return self.policy.decide(
-            snapshots, int(self.instants[i]), pool=_pool_at(self.pool, number, self.created, i)
-        )
+        pool = _pool_at(self.pool, number, self.created, i)
+        return decide_with_space(self.policy, snapshots, int(self.instants[i]), pool)
 
     def snapshot(self, number: int) -> Snapshot:
         """Return one of the snapshots as a value.
@@ -420,7 +420,9 @@ def _space_loop(
     live: list[Snapshot] = []
     for snapshot, instant in zip(snapshots, taken.created.tolist(), strict=True):
         live.append(snapshot)
-        decisions = policy.decide(live, snapshot.time_ns, pool=_pool_at(pool, number, taken.created, instant))
+        decisions = decide_with_space(
+            policy, live, snapshot.time_ns, _pool_at(pool, number, taken.created, instant)
+        )
         for decision in decisions:
             index = number[decision.snapshot.time_ns]
             told[index] = decision.reasons

@@ -8,7 +8,7 @@ import pytest
 from snapsim.errors import PolicyError
 from snapsim.policy import Policy
 from snapsim.policy.triggers import Event
-from snapsim.types import SnapshotKind
+from snapsim.types import Snapshot, SnapshotKind
 from snapsim.units import DAY, HOUR, MINUTE
 
 START = 20_000 * DAY
@@ -106,3 +106,71 @@ def test_toml_and_back():
 def test_mistakes(given, message):
     with pytest.raises(PolicyError, match=message):
         Policy(**given)
+
+
+# ---------------------------------------- archives and sets
+
+
+def disks(*names, day=0, **more):
+    time_ns = START + day * DAY
+    return [
+        Snapshot(
+            time_ns, name=f"d{day}", id=f"{name}@d{day}", attributes={"host": "db", "volume": name}, **more
+        )
+        for name in names
+    ]
+
+
+ARCHIVE = [{"target": "tape", "command": ["send", "{vm}/{disk}@{name}", "{target}"]}]
+
+
+def test_what_goes_waits_for_the_archive():
+    policy = Policy(keep_last=1, archive=ARCHIVE)
+    snapshots = [Snapshot(START + day * DAY, name=f"d{day}", id=f"d{day}") for day in range(3)]
+    decisions = policy.decide(snapshots, START + 3 * DAY)
+    assert [(one.keep, one.reasons) for one in decisions] == [
+        (True, ("waits to be archived to tape",)),
+        (True, ("waits to be archived to tape",)),
+        (True, ("last 1 of 1",)),
+    ]
+    assert [(archive.target, one.id) for archive, one in policy.to_archive(decisions, START + 3 * DAY)] == [
+        ("tape", "d0"),
+        ("tape", "d1"),
+    ]
+    done = [dataclasses.replace(one, tags=frozenset({"archived:tape"})) for one in snapshots[:2]]
+    decisions = policy.decide([*done, snapshots[2]], START + 3 * DAY)
+    assert [one.keep for one in decisions] == [False, False, True]
+    assert policy.to_archive(decisions, START + 3 * DAY) == []
+
+
+def test_two_archives_both_have_to_be_done():
+    policy = Policy(keep_last=1, archive=[{"target": "tape"}, {"target": "cloud"}])
+    one, two = (Snapshot(START + day * DAY, id=f"d{day}") for day in range(2))
+    waiting = policy.to_archive(policy.decide([one, two], START + 2 * DAY), START + 2 * DAY)
+    assert [(archive.target, snapshot.id) for archive, snapshot in waiting] == [
+        ("tape", "d0"),
+        ("cloud", "d0"),
+    ]
+    half = dataclasses.replace(one, tags=frozenset({"archived:tape"}))
+    decisions = policy.decide([half, two], START + 2 * DAY)
+    assert decisions[0].reasons == ("waits to be archived to cloud",)
+
+
+def test_a_simulated_year_archives_at_once():
+    with_archive = Policy(schedule="1d", keep_last=3, archive=ARCHIVE)
+    without = Policy(schedule="1d", keep_last=3)
+    days = START + np.arange(30) * DAY
+    assert with_archive.timeline(days).deleted.tolist() == without.timeline(days).deleted.tolist()
+    assert [one.keep for one in with_archive.timeline(days).decisions(10)] == [False, True, True, True]
+
+
+def test_one_decision_for_all_disks_of_a_machine():
+    snapshots = [*disks("vda", "vdb", day=0), *disks("vda", day=1), *disks("vda", "vdb", day=2)]
+    decisions = Policy(keep_last=2).decide_sets(snapshots, START + 3 * DAY)
+    assert [one.keep for one in decisions] == [False, False, True, True, True]
+    assert [one.keep for one in Policy(keep_last=1).decide_sets(snapshots, START + 3 * DAY)] == [
+        False
+    ] * 3 + [True] * 2
+    held = [*disks("vda", day=0, tags=frozenset({"hold"})), *disks("vdb", day=0), *snapshots[2:]]
+    policy = Policy(keep_last=1, protect={"tags": ["hold"]})
+    assert [one.keep for one in policy.decide_sets(held, START + 3 * DAY)] == [True, True, False, True, True]
