@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -372,7 +372,7 @@ def run(
     return timeline
 
 
-def _only_for_classes(**given: object) -> None:
+def _only_for_classes(**given: Any) -> None:
     """Refuse what a plain schedule would not look at."""
     for name, value in given.items():
         if value is not None and np.any(value if isinstance(value, int) else np.size(value)):
