@@ -59,8 +59,12 @@ class Checkup:
         return [*self._endless(), *self._limits(), *self._idle(), *self._guards()]
 
     def _endless(self) -> Iterator[str]:
-        if self.policy.reach_ns is None:
-            yield "a rule has no end, so the number of snapshots grows for as long as the policy runs"
+        for rule in self.policy.rules:
+            if not rule.select.tags and (rule.count, rule.window, rule.age_ns, rule.back) == (None,) * 4:
+                yield (
+                    f"rule {rule.name} has no end, so the number of snapshots grows for as long as the "
+                    "policy runs"
+                )
 
     def _limits(self) -> Iterator[str]:
         limits, seen = self.policy.limits, self.start_up

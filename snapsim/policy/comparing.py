@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from snapsim import schema
-from snapsim.errors import PolicyError
+from snapsim.errors import PolicyError, UnitError
 from snapsim.policy.compat import KEEP_BUCKETS, WITHIN_BUCKETS
 from snapsim.policy.explaining import aligned
 from snapsim.policy.policy import Policy
+from snapsim.policy.reach import reach
 from snapsim.policy.retention import UNLIMITED
 from snapsim.policy.tables import Guards
 from snapsim.policy.timeline import Timeline
@@ -81,10 +82,10 @@ def one_shot(
 
 
 def _dates(timeline: Timeline, dates: int) -> list[int]:
-    instants, reach = timeline.instants, timeline.policy.reach_ns
+    instants, settled = timeline.instants, scheduled_reach(timeline.policy)
     first = instants.size // 2
-    if reach is not None and instants[-1] - instants[0] > reach:
-        first = int(np.searchsorted(instants, instants[0] + reach))
+    if settled is not None and instants[-1] - instants[0] > settled:
+        first = int(np.searchsorted(instants, instants[0] + settled))
     spread = np.linspace(first, instants.size - 1, min(dates, instants.size - first))
     return [int(i) for i in spread.astype(np.int64)]
 
@@ -161,16 +162,16 @@ def start_up(timeline: Timeline) -> StartUp:
     StartUp
         When count and reach settle, and their ranges.
     """
-    count, reach = timeline.live_counts, reached(timeline)
+    count, age = timeline.live_counts, reached(timeline)
     tail = min(2 * (timeline.instants.size // 3), timeline.instants.size - 1)
-    endless = timeline.policy.reach_ns is None
+    endless = scheduled_reach(timeline.policy) is None
     return StartUp(
         None if endless else _settles(timeline.instants, count, tail),
-        None if endless else _settles(timeline.instants, reach, tail),
+        None if endless else _settles(timeline.instants, age, tail),
         int(count[tail:].min()),
         int(count[tail:].max()),
-        int(reach[tail:].min()),
-        int(reach[tail:].max()),
+        int(age[tail:].min()),
+        int(age[tail:].max()),
     )
 
 
@@ -206,6 +207,22 @@ def reached(timeline: Timeline) -> Int64Array:
     return np.where(there, instants - instants[created], 0)
 
 
+def scheduled_reach(policy: Policy) -> int | None:
+    """Return how far back a policy reaches with what its schedule takes.
+
+    Parameters
+    ----------
+    policy : Policy
+        A policy.
+
+    Returns
+    -------
+    int or None
+        As `Policy.reach_ns`, without the rules about tags: people give those, schedules do not.  [ns]
+    """
+    return reach(policy.schedule, tuple(rule for rule in policy.rules if not rule.select.tags))
+
+
 def settling_ns(policy: Policy, *, endless_ns: int) -> int:
     """Return for how long to run a policy to see its steady state.
 
@@ -222,9 +239,9 @@ def settling_ns(policy: Policy, *, endless_ns: int) -> int:
         Three times as far as it reaches, and four periods of its schedule, so that the last third is steady
         even where buckets are longer than a period.  [ns]
     """
-    reach = policy.reach_ns
+    farthest = scheduled_reach(policy)
     period = policy.schedule.period_ns if policy.schedule else 0
-    return endless_ns if reach is None else 3 * reach + 4 * period
+    return endless_ns if farthest is None else 3 * farthest + 4 * period
 
 
 # --- A against B -----------------------------------------------------------------------------------------
@@ -532,8 +549,13 @@ def _changed(key: str, value: Any, verb: str | None, wanted: str | None, change:
     number = re.match(r"\d+", str(value))
     if verb == "double" and number is not None and re.fullmatch(r"\d+[a-z]+", str(value)):
         return f"{2 * int(number[0])}{str(value)[number.end() :]}"
-    length = parse_duration(str(value))
-    return 2 * length if verb == "double" else -(-length // 2)
+    try:
+        length = parse_duration(str(value))
+    except UnitError as error:
+        raise PolicyError(f"change {change!r}: {error}") from None
+    length = 2 * length if verb == "double" else -(-length // 2)
+    text = format_duration(length)
+    return text if parse_duration(text) == length else length
 
 
 __all__ = [
@@ -544,6 +566,7 @@ __all__ = [
     "one_shot",
     "one_shot_text",
     "reached",
+    "scheduled_reach",
     "settling_ns",
     "start_up",
     "vary",

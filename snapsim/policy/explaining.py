@@ -295,7 +295,8 @@ def explain_instant(timeline: "Timeline", i: int = -1) -> Explanation:
     IndexError
         There is no such instant.
     """
-    return Explanation(timeline.policy, int(timeline.instants[i]), tuple(timeline.decisions(i)))
+    decisions = tuple(timeline.decisions(i))  # says which instants there are
+    return Explanation(timeline.policy, int(timeline.instants[i]), decisions)
 
 
 def calendar(timeline: "Timeline", i: int = -1) -> "RecoveryCalendar":

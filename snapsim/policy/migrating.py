@@ -12,7 +12,7 @@ from snapsim.errors import PolicyError
 from snapsim.policy import judgement_kernels as judgement
 from snapsim.policy import retention
 from snapsim.policy.buckets import RECORDED, CalendarKeys
-from snapsim.policy.comparing import settling_ns
+from snapsim.policy.comparing import scheduled_reach, settling_ns
 from snapsim.policy.decisions import age_order, marks, number_table
 from snapsim.policy.explaining import Explanation, aligned, explain
 from snapsim.policy.policy import Policy
@@ -216,7 +216,7 @@ def _span(new: Policy, existing: Sequence[Snapshot]) -> tuple[int, str]:
     """Return for how long to follow the new policy, or why that is not possible."""
     if new.schedule is None:
         return 0, "the new policy has no schedule"
-    if new.reach_ns is None:
+    if scheduled_reach(new) is None:
         return 0, "the new policy has a rule without end"
     if new.timezone == RECORDED and any(one.attributes.get("utc_offset_s") for one in existing):
         return 0, "the offsets of future snapshots are not known"

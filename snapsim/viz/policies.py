@@ -113,8 +113,8 @@ def recovery_calendar(calendar: "RecoveryCalendar") -> Figure:
         fig,
         caption=(
             f"Recovery points, {explanation.verdict}: {explanation.policy.describe()}. Letters are the "
-            f"rules that keep them ({explanation.key}), colours the last of these; a number counts several of "
-            "a day."
+            f"rules that keep them ({explanation.key}), colours the last of these; a number counts several "
+            "of a day."
         ),
         alt=f"Calendar of weeks and weekdays with {facts}. Rules: {explanation.key}.",
         text=f"Figure recovery calendar: {facts}, rules: {explanation.key}",
@@ -189,7 +189,7 @@ def recovery_ladders(ladders: pd.DataFrame) -> Figure:
         fig = new_figure(figsize=(8.0, 4.2))
         axes = fig.subplots()
         axes.set(xscale="log", yscale="log", xlim=(left, int(edges[-1])), ylim=(low, high))
-        ends, keys = [], []
+        ends = []
         for place, (name, look) in enumerate(zip(names, LOOKS, strict=False)):
             own, shift = told[told["policy"] == name], _APART ** (place - (len(names) - 1) / 2)
             x = _steps(own["age_from_ns"], own["age_to_ns"], left)
@@ -198,24 +198,22 @@ def recovery_ladders(ladders: pd.DataFrame) -> Figure:
                 for column in ("median_gap_ns", "worst_gap_ns")
             )
             axes.plot(x, np.maximum(median, low), color=look.color, linestyle=look.dash)
-            (line,) = axes.plot(
+            axes.plot(
                 x, worst, color=look.color, linewidth=0.8, linestyle=look.dash, marker=look.marker,
-                markersize=6, fillstyle="none", label=f"{name}, worst",
+                markersize=6, fillstyle="none",
             )  # fmt: skip
-            keys.append((line, look.color))
             ends.append(EndLabel(float(median[-1]), name, look.color))
         _durations(axes)
         axes.set_xlabel("Age of the recovery point")
         axes.set_ylabel("Distance to the next newer one")
-        key_above(axes, [(artist, color) for artist, color in keys])
         label_ends(axes, ends)
     facts = "; ".join(f"{name} {_said(told[told['policy'] == name])}" for name in names)
     return Figure(
         fig,
         caption=(
             "Recovery-point ladders over the run: how far apart neighbouring recovery points are at each "
-            "age, median (thick) and worst (thin, marked). Both axes are logarithmic; lines are moved apart a "
-            "little, so that none hides another."
+            "age, median (thick) and worst (thin, marked). Both axes are logarithmic; lines are moved apart "
+            "a little, so that none hides another."
         ),
         alt=f"{2 * len(names)} stepped lines over age; median and worst distance: {facts}.",
         text=f"Figure recovery ladders: {2 * len(names)} series: {facts}",

@@ -66,10 +66,12 @@ def _figures(checkup: "Checkup") -> dict[str, Any]:
 
 
 def _lines(checkup: "Checkup") -> list[tuple[str, str]]:
+    from snapsim.policy.comparing import scheduled_reach
     from snapsim.units import format_duration
 
-    reach, seen = checkup.policy.reach_ns, checkup.start_up
-    lines = [("reaches back", "without end" if reach is None else format_duration(reach))]
+    reach, seen = scheduled_reach(checkup.policy), checkup.start_up
+    endless = "without end" if seen else "not known"
+    lines = [("reaches back", endless if reach is None else format_duration(reach))]
     if seen is None:
         return [*lines, ("snapshots", "not known: the policy has no schedule (--schedule gives one)")]
     count = str(seen.most) if seen.fewest == seen.most else f"{seen.fewest} to {seen.most}"
