@@ -53,6 +53,8 @@ HUGE = 1 << 40
 """Stands for a count without limit."""
 NO_TIME = np.iinfo(np.int64).min
 """Nothing to count a window back from: it keeps everything."""
+FOREVER = np.iinfo(np.int64).max
+"""Stands for an age without limit.  [ns]"""
 
 
 class RuleTable(NamedTuple):
@@ -329,7 +331,12 @@ def divide(rule, order, n_live, now_column, now_ns, rules, semantics, snapshots,
             continue
         if every > 0:
             # such keys are not dense; only where numbers are out of the order of time does one come back
-            key = (max(reference_ns - time_ns, 0) - lowest) // every
+            age = reference_ns - time_ns
+            if time_ns >= reference_ns:
+                age = 0
+            elif age < 0:  # more than int64 holds
+                age = FOREVER
+            key = (age - lowest) // every
             same = n_buckets - 1
             while same >= 0 and keys[same] != key:
                 same = -1 if semantics.run or key > greatest else same - 1
@@ -576,7 +583,7 @@ def settle(order, n_live, now_ns, semantics, snapshots, work, stays):
         one = order[place]
         if why[one] != 0 or limit[one] != 0 or not kept[place]:
             continue
-        if now_ns - snapshots.time_ns[one] > semantics.max_age:
+        if semantics.max_age < FOREVER and snapshots.time_ns[one] < now_ns - semantics.max_age:
             limit[one] = TOO_OLD
         elif staying >= semantics.chain_max:
             limit[one] = TOO_MANY
