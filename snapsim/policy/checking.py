@@ -9,6 +9,7 @@ import numpy as np
 from snapsim.policy.comparing import StartUp, start_up
 from snapsim.policy.explaining import explain_instant, rule_letters, rules_of
 from snapsim.policy.policy import Policy
+from snapsim.policy.retention import Rule
 from snapsim.policy.timeline import Timeline
 from snapsim.types import Decision
 from snapsim.units import format_duration, parse_duration
@@ -60,7 +61,7 @@ class Checkup:
 
     def _endless(self) -> Iterator[str]:
         for rule in self.policy.rules:
-            if not rule.select.tags and (rule.count, rule.window, rule.age_ns, rule.back) == (None,) * 4:
+            if _follows(rule) and (rule.count, rule.window, rule.age_ns, rule.back) == (None,) * 4:
                 yield (
                     f"rule {rule.name} has no end, so the number of snapshots grows for as long as the "
                     "policy runs"
@@ -99,7 +100,8 @@ class Checkup:
             for name in names:
                 told[name] = told.get(name, False) or len(names) == 1
         alone = self.policy.combine == "any"
-        for name in letters:
+        known = {rule.name for rule in self.policy.rules if _follows(rule)}
+        for name in (name for name in letters if name in known):
             if name not in told:
                 yield f"rule {name} keeps nothing (at {len(self.decisions)} prunes of the steady state)"
             elif alone and not told[name]:
@@ -118,3 +120,9 @@ class Checkup:
                 f"guards: {tripped} of {len(self.decisions)} usual prunes would be stopped: "
                 "raise max_delete_fraction"
             )
+
+
+def _follows(rule: Rule) -> bool:
+    """Say whether what a schedule takes shows what a rule does: people give tags, names and marks."""
+    asked = rule.select
+    return not (asked.tags or asked.name or asked.attributes or asked.important)

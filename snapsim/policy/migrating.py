@@ -123,6 +123,8 @@ class Migration:
         if rows:
             lines += aligned(("age", "deletes", "why"), rows[:_MOST_SHOWN])
             lines += [f"... and {len(rows) - _MOST_SHOWN} younger ones"] if len(rows) > _MOST_SHOWN else []
+        if self.old and rows:
+            lines.append(f"of these the old policy would keep {len(self.lost)}")
         lines += [*self._settling(), f"fingerprint: {self.first.fingerprint}"]
         return "\n".join(lines)
 

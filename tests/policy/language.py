@@ -39,7 +39,7 @@ def nanoseconds(text):
     return round(datetime.fromisoformat(text).timestamp()) * 10**9
 
 
-counts = st.integers(1, 4) | st.just("unlimited")
+counts = st.sampled_from([1, 1, 2, 2, 3, 4, "unlimited"])
 
 
 def often(value, other):
@@ -155,7 +155,7 @@ def policies(draw, *, timezone="UTC", classes=SCHEDULE, loop=False, plain=False)
     if draw(st.integers(0, 9)) == 0:
         given["reference"] = draw(st.sampled_from(["2024-10-27T02:00Z", "2018-11-04T03:00+01:00"]))
     given["adjacency"] = draw(st.sampled_from(["set", "run"]))
-    given["future"] = draw(st.sampled_from(["count", "keep", "ignore"]))
+    given["future"] = draw(often("count", st.sampled_from(["keep", "ignore"])))
     given["tie_break"] = draw(often("newest_id", st.just("all")))
     given["week_start"] = draw(often("monday", st.sampled_from(["sunday", "wednesday"])))
     given["day_start"] = draw(often("00:00", st.sampled_from(["05:30", "23:59"])))
@@ -188,6 +188,8 @@ def policies(draw, *, timezone="UTC", classes=SCHEDULE, loop=False, plain=False)
                         "incomplete_newest", "protected_counts")
         }  # fmt: skip
         protect["tags"] = draw(often([], st.just(["hold"])))
+        protect["incomplete_count"] = draw(st.integers(1, 3))
+        protect["incomplete_within"] = draw(st.sampled_from([None, "1h", "1d"]))
     given["protect"] = protect
     return Policy(**given)
 
@@ -202,8 +204,10 @@ def moments(draw):
 
 
 def nows(times):
-    """The time of a decision: at a snapshot, just before one, or a day after."""
-    return st.builds(sum, st.tuples(st.sampled_from(times), st.sampled_from([-1, 0, DAY])))
+    """The time of a decision: at a snapshot (mostly one of the last), just before it, or a day after."""
+    return st.builds(
+        sum, st.tuples(often(times[-1], st.sampled_from(times)), st.sampled_from([-1, 0, 0, DAY]))
+    )
 
 
 attributes = st.fixed_dictionaries(

@@ -20,6 +20,10 @@ def test_nothing_is_odd_about_a_usual_policy():
     assert checked(keep_daily=7, keep_weekly=4).findings == []
 
 
+def test_what_people_mark_is_not_to_be_seen_in_a_simulation():
+    assert checked(keep_last=3, keep_tag=[["release"]], keep=[{"select": {"name": "x"}}]).findings == []
+
+
 @pytest.mark.parametrize(
     ("rules", "told"),
     [
@@ -33,7 +37,7 @@ def test_nothing_is_odd_about_a_usual_policy():
         ),
         ({"keep_last": 3, "keep_yearly": "unlimited"}, "rule yearly has no end"),
         ({"keep_last": 7, "keep_daily": 5}, "rule daily never matters"),
-        ({"keep_last": 3, "keep_tag": [["release"]]}, "rule tag release keeps nothing"),
+        ({"keep_last": 3, "keep": [{"name": "old", "age": ["30d", "60d"]}]}, "rule old keeps nothing"),
     ],
 )
 def test_odd_policies(rules, told):

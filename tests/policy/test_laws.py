@@ -103,7 +103,7 @@ def catalogs_of_tools(draw, tool, *, in_order=True):
     if in_order:
         ranked = sorted(snapshots, key=lambda one: (one.time_ns, one.id))
         snapshots = [
-            Snapshot(one.time_ns, id=str(1000 + place), attributes={"number": place})
+            Snapshot(one.time_ns, id=str(1000 + place), attributes={"number": place, "cleanup": "timeline"})
             for place, one in enumerate(ranked)
         ]
     own = {"kopia": "UTC", "zrepl": "UTC", "restic": "recorded", "restic-0.14": "recorded"}
