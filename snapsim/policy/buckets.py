@@ -5,7 +5,7 @@ compares small integers.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple, TypeVar
@@ -83,11 +83,12 @@ class Calendar:
 
     def months(self, local_ns: Int64Array) -> Int64Array:
         """Number the months."""
-        days = (
-            self.weeks(local_ns) * 7 - 3 + self.week_start
-            if self.months_follow_weeks
-            else self.days(local_ns)
-        )
+        days = self.days(local_ns)
+        if self.months_follow_weeks:
+            # as btrbk does: so many days before the date as its day is into the week, although the date is
+            # one ahead of the day before the hour at which days begin
+            first = self.weeks(local_ns) * 7 - 3 + self.week_start
+            days = first + local_ns // DAY - days
         months: Int64Array = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
         return months
 
@@ -253,6 +254,26 @@ class CalendarKeys:
             return (self.time_ns if spec.align == "epoch" else self.local_ns) // spec.every_ns
 
         return self._remember((np.int64, spec), count)
+
+    def present(self, spec: BucketSpec) -> Int64Array:
+        """Number the buckets of instants that are the present, from which buckets are counted back.
+
+        Parameters
+        ----------
+        spec : str or Every
+            Which buckets.
+
+        Returns
+        -------
+        int64 array, shape (n,)
+            As `numbers`, but the present month is always the calendar's, as in btrbk; read-only.
+        """
+        if not self.calendar.months_follow_weeks or spec not in {"month", "quarter", "year"}:
+            return self.numbers(spec)
+        plain = replace(self.calendar, months_follow_weeks=False, day_start_ns=0)
+        return self._remember(
+            ("present", spec), lambda: np.ascontiguousarray(BY_NAME[str(spec)].key(plain, self.local_ns))
+        )
 
     def dense(self, spec: BucketSpec) -> npt.NDArray[np.int32]:
         """Return dense keys: equal within one bucket, below n.

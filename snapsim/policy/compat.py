@@ -6,8 +6,8 @@ something else have a function here: rules per class, distances in calendar buck
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -15,9 +15,9 @@ from typing import Any
 from snapsim.errors import PolicyError, UnitError
 from snapsim.policy.buckets import BucketSpec, Every, describe_bucket
 from snapsim.policy.retention import UNLIMITED, Rule
-from snapsim.policy.tables import Guards, Protect, Select
+from snapsim.policy.tables import Expire, Guards, Protect, Select
 from snapsim.policy.windows import Window
-from snapsim.units import DAY, HOUR, MINUTE, parse_duration
+from snapsim.units import DAY, HOUR, MINUTE, SECOND, parse_duration
 
 KEEP_BUCKETS: Mapping[str, str] = {
     "keep_last": "each",
@@ -100,8 +100,18 @@ class Tool:
         What is guarded.
     select : Select
         Which snapshots are managed at all.
+    expire : Expire or None
+        What expires, if nothing else is said.
     timezone : str or None
         The zone that the tool imposes.
+    short : tuple of str or None
+        The short forms that it knows; None if its style says so.
+    one_option : tuple of tuple of str
+        Short forms of which it takes one.
+    unlimited : bool
+        Whether a count may be without limit.
+    rests : bool
+        Whether it does nothing at all without a rule, so that unfinished snapshots stay as well.
     """
 
     name: str
@@ -114,7 +124,12 @@ class Tool:
     protect: Protect
     guards: Guards
     select: Select
+    expire: Expire | None
     timezone: str | None
+    short: tuple[str, ...] | None
+    one_option: tuple[tuple[str, ...], ...]
+    unlimited: bool
+    rests: bool
 
     def rules(self, short: ShortForms, reference: str) -> tuple[Rule, ...]:
         """Turn short forms into rules.
@@ -136,6 +151,7 @@ class Tool:
         PolicyError
             The tool has no such short form.
         """
+        _refuse_foreign(self, short)
         return _STYLES[self.style](self, short, reference)
 
 
@@ -164,8 +180,28 @@ def _tool(name: str, values: Mapping[str, Any]) -> Tool:
         protect=Protect(**values.get("protect", {})),
         guards=Guards(**values.get("guards", {})),
         select=Select(**values.get("select", {})),
+        expire=Expire(**values["expire"]) if "expire" in values else None,
         timezone=values.get("timezone"),
+        short=tuple(f"keep_{key}" for key in values["short"]) if "short" in values else None,
+        one_option=tuple(tuple(f"keep_{key}" for key in keys) for keys in values.get("one_option", ())),
+        unlimited=values.get("unlimited", True),
+        rests=values.get("rests", False),
     )
+
+
+def _refuse_foreign(tool: Tool, short: ShortForms) -> None:
+    """Refuse short forms that a tool does not have, and pairs that it cannot tell apart."""
+    given = [key for key, count in short.counts.items() if count != 0]
+    given += [*short.windows, *(["keep_tag"] if short.tags else [])]
+    for key in given:
+        if tool.short is not None and key not in tool.short:
+            known = f"it knows {', '.join(tool.short)}" if tool.short else "leave it out"
+            raise PolicyError(f"{key} has no meaning for {tool.title}: {known}")
+        if short.counts.get(key, 0) is None and not tool.unlimited:
+            raise PolicyError(f'{key} is "unlimited", which {tool.title} cannot say: give a large number')
+    for keys in tool.one_option:
+        if set(keys) <= set(given):
+            raise PolicyError(f"{' and '.join(keys)} are one option of {tool.title}: leave one of them out")
 
 
 def _counted(tool: Tool, short: ShortForms, reference: str) -> tuple[Rule, ...]:
@@ -197,8 +233,9 @@ def _counted(tool: Tool, short: ShortForms, reference: str) -> tuple[Rule, ...]:
         Rule("tag " + ("+".join(tags) or "none"), select=Select(tags=tags), reference=reference)
         for tags in short.tags
     ]
-    first = windows if tool.axes.get("combine") == "sequential" else []
-    return (*tagged, *first, *counted, *(() if first else windows))
+    if tool.axes.get("combine") == "sequential":  # from short buckets to long ones
+        return (*tagged, *sorted([*windows, *counted], key=lambda rule: bucket_length(rule.bucket)))
+    return (*tagged, *counted, *windows)
 
 
 def bucket_length(spec: BucketSpec) -> int:
@@ -230,45 +267,82 @@ _CLASS_NS = {
 def _per_class(tool: Tool, short: ShortForms, reference: str) -> tuple[Rule, ...]:
     """Each class by itself: its newest N, and whatever is younger than N periods (sanoid)."""
     _only(tool, short, windows=False, tags=False)
+    periods = {"keep_minutely": _length(short.plan or "15min", "plan"), **_CLASS_NS}
+    _foreign(tool, short, periods)
     rules: list[Rule] = []
-    periods = dict(_CLASS_NS)
-    if short.plan:
-        periods["keep_minutely"] = _length(short.plan, "plan")
-    for key, count in short.counts.items():
-        if count == 0:
-            continue
-        if key not in periods:
-            raise PolicyError(
-                f"{key} has no meaning for {tool.title}: its classes are "
-                f"{', '.join(one.removeprefix('keep_') for one in periods)}"
-            )
+    for key, length in periods.items():
+        count = short.counts.get(key, 0)
         name = "frequently" if key == "keep_minutely" else key.removeprefix("keep_")
         select = Select(classes=(name,))
-        rules.append(Rule(name, count=count, select=select, reference=reference))
+        if count != 0:
+            rules.append(Rule(name, count=count, select=select, reference=reference))
         if count is not None:
-            span = Window(f"{count} periods", 0, count * periods[key])
+            # of a class of which none is to stay, those from the future do
+            span = Window(f"{count} periods", 0, count * length)
             rules.append(Rule(f"{name} within", window=span, closed=True, select=select, reference=reference))
     return tuple(rules)
+
+
+def _cleanup(tool: Tool, short: ShortForms, reference: str) -> tuple[Rule, ...]:
+    """Two algorithms, each for the snapshots that name it: by number (`keep_last`), and by time (snapper)."""
+    _only(tool, short, windows=False, tags=False)
+    _foreign(tool, short, ("keep_last", *_TIMELINE))
+    return tuple(
+        replace(
+            rule,
+            name="number" if rule.bucket == "each" else rule.name,
+            select=Select(attributes=(("cleanup", "number" if rule.bucket == "each" else "timeline"),)),
+        )
+        for rule in _counted(tool, short, reference)
+    )
+
+
+_TIMELINE = ("keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_quarterly", "keep_yearly")
+
+DISTANCE_UNITS: Mapping[str, str] = {"h": "hour", "d": "day", "w": "week", "m": "month", "y": "year"}
+"""The units of btrbk, and their buckets."""
 
 
 def _distance(tool: Tool, short: ShortForms, reference: str) -> tuple[Rule, ...]:
     """Levels, each a sieve for the next, that keep what is at most N calendar buckets back (btrbk)."""
     _only(tool, short, windows=False, tags=False)
     levels = ("keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
-    foreign = [key for key, count in short.counts.items() if key not in levels and count != 0]
-    if foreign:
-        raise PolicyError(f"{foreign[0]} has no meaning for {tool.title}: it knows {', '.join(levels)}")
-    return tuple(
-        Rule(
-            key.removeprefix("keep_"),
-            KEEP_BUCKETS[key],
-            count=0 if short.counts.get(key, 0) == 0 else None,
-            back=short.counts.get(key) or None,
-            pick="oldest",
-            reference=reference,
+    _foreign(tool, short, ("keep_last", *levels))
+    last = short.counts.get("keep_last", 0)
+    if last not in {0, 1, None}:
+        raise PolicyError(f'keep_last is {last}: {tool.title} keeps the latest (1), or all ("unlimited")')
+    # What comes first sieves nothing: every snapshot is alone in its bucket.
+    first = [Rule("later hour", back=-1, back_in="hour", reference=reference)]
+    if last != 0:
+        first.append(Rule("last", count=last, reference=reference))
+    if short.plan:
+        match = re.fullmatch(r"\s*(\d+)\s*([hdwmy])\s*", short.plan)
+        if match is None:
+            raise PolicyError(f'plan: {short.plan!r} cannot be read: write a distance such as "2d"')
+        first.append(
+            Rule("minimum", back=int(match[1]), back_in=DISTANCE_UNITS[match[2]], reference=reference)
         )
-        for key in levels
+    return (
+        *first,
+        *(
+            Rule(
+                key.removeprefix("keep_"),
+                KEEP_BUCKETS[key],
+                count=0 if short.counts.get(key, 0) == 0 else None,
+                back=short.counts.get(key) or None,
+                pick="oldest",
+                reference=reference,
+            )
+            for key in levels
+        ),
     )
+
+
+def _foreign(tool: Tool, short: ShortForms, known: Collection[str]) -> None:
+    """Refuse counts that a tool does not have."""
+    for key, count in short.counts.items():
+        if count != 0 and key not in known:
+            raise PolicyError(f"{key} has no meaning for {tool.title}: it knows {', '.join(known)}")
 
 
 def _counted_and_young(tool: Tool, short: ShortForms, reference: str) -> tuple[Rule, ...]:
@@ -282,6 +356,7 @@ def _counted_and_young(tool: Tool, short: ShortForms, reference: str) -> tuple[R
         "keep_yearly": lambda count: Window(f"{count}y", 12 * count, 0),
     }
     rules = []
+    finished = Select(attributes=(("incomplete", True),), exclude=True)
     for key, count in short.counts.items():
         if count == 0:
             continue
@@ -292,7 +367,8 @@ def _counted_and_young(tool: Tool, short: ShortForms, reference: str) -> tuple[R
                 KEEP_BUCKETS[key],
                 count,
                 window=window,
-                closed=True,
+                closed=window is not None,
+                select=finished,
                 reference=reference,
             )
         )
@@ -302,49 +378,57 @@ def _counted_and_young(tool: Tool, short: ShortForms, reference: str) -> tuple[R
 def _plan(tool: Tool, short: ShortForms, reference: str) -> tuple[Rule, ...]:
     """Levels by age, each with slots of one length (znapzend): "7d=>1h,30d=>4h"."""
     _only(tool, short, windows=False, tags=False, counts=False)
-    levels = []
+    levels = {}
     for part in short.plan.split(","):
-        match = re.fullmatch(r"\s*(\S+?)\s*=>\s*(\S+)\s*", part)
+        match = re.fullmatch(r"\s*(.+?)\s*=>\s*(.+?)\s*", part)
         if match is None:
             raise PolicyError(f'plan: {part.strip()!r} cannot be read: write "7d=>1h,30d=>4h"')
-        levels.append((_length(match[1], "plan"), _length(match[2], "plan"), match[1]))
+        levels[_length(match[1], "plan")] = (_length(match[2], "plan"), match[1])
+    # ages are differences of what the clock on the wall shows, in seconds
     return tuple(
         Rule(
             f"level {text}",
             Every(every, "wall"),
-            window=Window(text, 0, length),
-            closed=True,
+            back=length // SECOND,
+            back_in="second",
             pick="oldest",
             reference=reference,
         )
-        for length, every, text in sorted(levels)
+        for length, (every, text) in sorted(levels.items())
     )
 
 
 def _thinner(tool: Tool, short: ShortForms, reference: str) -> tuple[Rule, ...]:
     """So many of the newest, and slots of one length up to an age (zfs-autobackup): "10,1d1w,1w1m,1m1y"."""
     _only(tool, short, windows=False, tags=False, counts=False)
-    rules = []
-    for part in (one.strip() for one in short.plan.split(",")):
+    always = 0
+    until: dict[int, tuple[int, str]] = {}
+    for part in (one.strip() for one in short.plan.lower().split(",")):
         match = re.fullmatch(r"(\d+[a-z]+)(\d+[a-z]+)", part)
         if part.isdigit():
-            if int(part):
-                rules.append(Rule("last", count=int(part), reference=reference))
+            always = int(part)  # the last one counts
         elif match:
             every, ttl = (_length(text, "plan") for text in match.groups())
-            rules.append(
-                Rule(
-                    f"every {match[1]}",
-                    Every(every, "epoch"),
-                    window=Window(match[2], 0, ttl),
-                    closed=True,
-                    pick="oldest",
-                    reference=reference,
-                )
-            )
+            if every > ttl:
+                raise PolicyError(f"plan: {part!r}: {match[1]} is longer than {match[2]}; write 1w1m")
+            # rules of one period share their slots, so that the longest age says it all
+            until[every] = max(until.get(every, (0, "")), (ttl, part))
         else:
             raise PolicyError(f'plan: {part!r} cannot be read: write "10,1d1w,1w1m,1m1y"')
-    return tuple(rules)
+    return (
+        Rule("last", count=max(always, 1), reference=reference),  # the newest never goes
+        *(
+            Rule(
+                f"every {text}",
+                Every(every, "epoch"),
+                window=Window(text, 0, ttl),
+                closed=True,
+                pick="oldest",
+                reference=reference,
+            )
+            for every, (ttl, text) in until.items()
+        ),
+    )
 
 
 _PLAN_UNITS = {
@@ -391,6 +475,7 @@ def _only(tool: Tool, short: ShortForms, *, windows: bool, tags: bool, counts: b
 _STYLES: Mapping[str, Callable[[Tool, ShortForms, str], tuple[Rule, ...]]] = {
     "counted": _counted,
     "per-class": _per_class,
+    "cleanup": _cleanup,
     "distance": _distance,
     "counted-and-young": _counted_and_young,
     "plan": _plan,

@@ -12,7 +12,7 @@ from snapsim.policy import retention
 from snapsim.policy.buckets import RECORDED, CalendarKeys
 from snapsim.policy.times import format_instant
 from snapsim.types import Decision, Int64Array, Snapshot
-from snapsim.units import SECOND, format_duration
+from snapsim.units import SECOND, format_duration, parse_duration
 
 if TYPE_CHECKING:
     from snapsim.policy.policy import Policy
@@ -109,11 +109,26 @@ def marks(protect: "Protect", select: object, ranked: Sequence[Snapshot]) -> Int
     int64 array, shape (n_snapshots,)
         As `Candidates.mark`.
     """
+    since = _running_since(protect, ranked)
+    return np.array([_mark(protect, select, snapshot, since) for snapshot in ranked], dtype=np.int64)
+
+
+def _running_since(protect: "Protect", ranked: Sequence[Snapshot]) -> int:
+    """Return from when on an unfinished snapshot may still be under way, and stays."""
     newest = max((snapshot.time_ns for snapshot in ranked), default=0)
-    return np.array([_mark(protect, select, snapshot, newest) for snapshot in ranked], dtype=np.int64)
+    finished = [one.time_ns for one in ranked if not one.attributes.get("incomplete")]
+    after = max(finished, default=None)
+    running = sorted({one.time_ns for one in ranked if after is None or one.time_ns > after}, reverse=True)
+    young = 0 if protect.incomplete_within is None else parse_duration(protect.incomplete_within)
+    staying = [
+        time_ns
+        for place, time_ns in enumerate(running)
+        if place < protect.incomplete_count or newest - time_ns < young
+    ]
+    return min(staying, default=newest + 1)
 
 
-def _mark(protect: "Protect", select: object, snapshot: Snapshot, newest_ns: int) -> int:
+def _mark(protect: "Protect", select: object, snapshot: Snapshot, running_since_ns: int) -> int:
     known = snapshot.attributes
     if select and not retention.matches(select, snapshot):  # type: ignore[arg-type]
         return judgement.UNMANAGED
@@ -126,7 +141,7 @@ def _mark(protect: "Protect", select: object, snapshot: Snapshot, newest_ns: int
     ):
         return judgement.MARKED
     if protect.incomplete_newest and known.get("incomplete"):
-        return judgement.MARKED if snapshot.time_ns == newest_ns else -judgement.UNFINISHED
+        return judgement.MARKED if snapshot.time_ns >= running_since_ns else -judgement.UNFINISHED
     return 0
 
 
@@ -206,10 +221,11 @@ def number_table(rules: Sequence[retention.Rule], keys: CalendarKeys) -> Int64Ar
 
     Returns
     -------
-    int64 array, shape (n_numbers, n_instants)
-        A row for each rule that has `back`.
+    int64 array, shape (2 n_numbers, n_instants)
+        A row for each rule that has `back`, and then one each for the instants as the present.
     """
-    rows = [keys.numbers(rule.bucket) for rule in rules if rule.back is not None]
+    counted = [rule.back_in or rule.bucket for rule in rules if rule.back is not None]
+    rows = [*map(keys.numbers, counted), *map(keys.present, counted)]
     return np.stack(rows) if rows else np.empty((0, keys.time_ns.size), dtype=np.int64)
 
 
@@ -224,6 +240,13 @@ def _with_pairs(decisions: list[Decision]) -> list[Decision]:
         for other in halves.get(decision.snapshot.attributes.get("pair"), ()):
             others[place].append(other)
             others[other].append(place)
+    for place, decision in enumerate(decisions):
+        cleanup = decision.snapshot.attributes.get("cleanup")
+        for other in others[place]:
+            if not decision.keep and decisions[other].snapshot.attributes.get("cleanup") != cleanup:
+                # each algorithm runs by itself, and finds the half that is the other's still there
+                reason = f"pair: {label(decisions[other].snapshot)} is cleaned up apart"
+                decisions[place] = Decision(decision.snapshot, keep=True, reasons=(reason,))
     staying = [place for place, decision in enumerate(decisions) if decision.keep and others[place]]
     while staying:
         one = staying.pop()

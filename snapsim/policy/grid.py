@@ -32,7 +32,7 @@ def grid_rules(grid: Grid) -> list[Rule]:
         A part cannot be read, or lengths get shorter.
     """
     rules = []
-    start, longest = 0, 0
+    start, previous, thinned = 0, 0, False
     for part in grid.spec.split("|"):
         match = _CELL.fullmatch(part.strip())
         if match is None or not int(match["repeat"]):
@@ -46,12 +46,11 @@ def grid_rules(grid: Grid) -> list[Rule]:
         if not length:
             raise PolicyError(f"grid: {part.strip()!r} has no length: give a duration such as 1h")
         keep = None if match["keep"] == "all" else int(match["keep"] or 1)
-        if length < longest:
+        if thinned and length < previous:
             raise PolicyError(
                 f"grid: {part.strip()!r} is shorter than a stretch before it: lengths have to grow with age"
             )
-        if keep is not None:
-            longest = length
+        previous, thinned = length, thinned or keep is not None
         stop = start + int(match["repeat"]) * length
         rules.append(
             Rule(

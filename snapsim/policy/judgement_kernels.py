@@ -23,6 +23,7 @@ import numpy.typing as npt
 from snapsim._jit import kernel
 from snapsim.policy.retention_kernels import HELD, OUTSIDE_COUNT, OUTSIDE_WINDOW, Verdicts
 from snapsim.types import Int64Array
+from snapsim.units import SECOND
 
 NOT_SELECTED = -4
 """The rule is not about the snapshot."""
@@ -44,7 +45,7 @@ NEVER, EACH_RULE, EACH_COUNTED_RULE, LAST_RULE = range(4)
 NOW, NEWEST, NEWEST_NOT_FUTURE, NEWEST_COMPLETE, FIXED = range(5)
 COUNT_FUTURE, KEEP_FUTURE, IGNORE_FUTURE = range(3)
 
-UNMANAGED, MARKED, FUTURE, YOUNG, AMONG_NEWEST, LAST_OF_CLASS, GUARDED = range(1, 8)
+UNMANAGED, MARKED, FUTURE, YOUNG, AMONG_NEWEST, LAST_OF_CLASS, GUARDED, JUST_TAKEN = range(1, 9)
 """Why a snapshot stays although no rule keeps it (`Stays.why`)."""
 TOO_MANY, TOO_OLD, UNFINISHED = range(1, 4)
 """Why a snapshot goes although a rule keeps it (`Stays.limit`)."""
@@ -73,7 +74,7 @@ class RuleTable(NamedTuple):
     window : int64 array
         Row of `after` and `until`, or -1.
     back : int64 array
-        Buckets back from that of now, or -1; a rule that uses it has a row of `number`.
+        Buckets back from that of now (-1: only later ones), for a rule that has a row of `number`.
     number : int64 array
         Row of the bucket numbers, or -1.
     every : int64 array
@@ -119,6 +120,8 @@ class Semantics(NamedTuple):
         Younger ones stay.  [ns]
     newest : int
         So many of the newest stay.
+    just_taken : int
+        1 if those of the very second of the decision stay.
     last_of_class : int
         1 if the last snapshot of each class stays.
     chain_max : int
@@ -139,6 +142,7 @@ class Semantics(NamedTuple):
     marked_counts: int
     min_age: int
     newest: int
+    just_taken: int
     last_of_class: int
     chain_max: int
     max_age: int
@@ -157,8 +161,8 @@ class Candidates(NamedTuple):
         Column of the tables.
     table : int32 array, shape (n_rows, n_columns)
         Dense bucket keys.
-    numbers : int64 array, shape (n_numbers, n_columns)
-        Consecutive bucket numbers.
+    numbers : int64 array, shape (2 n_numbers, n_columns)
+        Consecutive bucket numbers: of snapshots in the first half of the rows, of the present in the other.
     after, until : int64 arrays, shape (n_windows, n_columns)
         For each reference the window (after, until].  [ns]
     selected : bool array, shape (n_selections, n_snapshots)
@@ -290,6 +294,7 @@ def divide(rule, order, n_live, now_column, now_ns, rules, semantics, snapshots,
     row, window, back, number = rules.row[rule], rules.window[rule], rules.back[rule], rules.number[rule]
     every, lowest, selection = rules.every[rule], rules.lowest[rule], rules.selection[rule]
     cascade = semantics.combine == CASCADE
+    present = numbers.shape[0] // 2
     place = reference_of(rule, order, n_live, now_ns, rules, semantics, snapshots)
     reference_column = now_column
     reference_ns = rules.fixed[rule] if rules.reference[rule] == FIXED else now_ns
@@ -320,7 +325,10 @@ def divide(rule, order, n_live, now_column, now_ns, rules, semantics, snapshots,
             time_ns <= snapshots.after[window, reference_column]
             or time_ns > snapshots.until[window, reference_column]
         )
-        if back >= 0 and numbers[number, now_column] - numbers[number, snapshots.column[one]] > back:
+        if (
+            number >= 0
+            and numbers[number + present, now_column] - numbers[number, snapshots.column[one]] > back
+        ):
             beyond = True
         outside[place] = beyond
         if work.lost[place]:
@@ -515,8 +523,7 @@ def add_oldest(rule, end, used, last_active, order, rules, semantics, work, rank
     counted = most < HUGE
     if semantics.oldest == EACH_COUNTED_RULE and not counted:
         return
-    endless = not counted and rules.window[rule] < 0 and rules.back[rule] < 0
-    if semantics.oldest == LAST_RULE and (rule != last_active or endless):
+    if semantics.oldest == LAST_RULE and rule != last_active:
         return
     one = order[end]
     if work.bucket[end] < 0 or rival[rule, one] == HELD:
@@ -563,6 +570,8 @@ def settle(order, n_live, now_ns, semantics, snapshots, work, stays):
             why[one] = YOUNG
         elif mark < 0:
             limit[one] = -mark
+        elif semantics.just_taken and time_ns // SECOND == now_ns // SECOND:
+            why[one] = JUST_TAKEN
         elif managed <= semantics.newest:
             why[one] = AMONG_NEWEST
     if semantics.last_of_class:

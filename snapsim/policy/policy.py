@@ -88,6 +88,8 @@ DEFAULTS: Mapping[str, object] = {
 }
 """What a policy says where nothing is given and no tool is named."""
 
+_NO_RULE = "no rule"
+
 AnyTable = TypeVar("AnyTable", bound=Table)
 
 
@@ -318,10 +320,14 @@ class Policy:
         values["select"] = values["select"] or tool.select
         values["protect"] = values["protect"] or tool.protect
         values["guards"] = values["guards"] or tool.guards
+        values["expire"] = values["expire"] or tool.expire
         values["limits"] = values["limits"] or Limits()
         values["schedule"] = _schedule(schedule, values["classes"], _clock_of(clock))
         for key, value in values.items():
             object.__setattr__(self, key, value)
+        if tool.rests and protect is None and self.rules[0].name == _NO_RULE:
+            resting = self.protect.model_copy(update={"incomplete_newest": False})
+            object.__setattr__(self, "protect", resting)
         _check(self)
 
     def __repr__(self) -> str:
@@ -346,6 +352,7 @@ class Policy:
             "protect": tool.protect,
             "guards": tool.guards,
             "select": tool.select,
+            "expire": tool.expire,
             "timezone": tool.timezone or "UTC",
         }
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -381,10 +388,10 @@ class Policy:
         if self.grid:
             rules += grid_rules(self.grid)
         if self.expire:
-            rules.append(_expiry(self.expire))
+            rules.append(_expiry(self.expire, tool))
         rules = [rule for rule in rules if rule.count != 0 or self.combine == "cascade"]
         if not any(rule.count != 0 for rule in rules) and not self.guards.refuse_empty_policy:
-            return (Rule("no rule", "each", reference=self.reference),)  # an empty policy lets nothing go
+            return (Rule(_NO_RULE, "each", reference=self.reference),)  # an empty policy lets nothing go
         return tuple(rules)
 
     @cached_property
@@ -867,9 +874,11 @@ def _long(number: int, keep: Keep, policy: Policy, tool: Tool) -> Rule:
     )
 
 
-def _expiry(expire: Expire) -> Rule:
+def _expiry(expire: Expire, tool: Tool) -> Rule:
     window = None if expire.ttl is None else Window(str(expire.ttl), 0, parse_duration(expire.ttl))
-    return Rule("expire", count=expire.max_count, window=window, closed=True, reference="now")
+    edge = expire.edge or (tool.expire.edge if tool.expire else None)
+    closed = window is not None and edge != "open"
+    return Rule("expire", count=expire.max_count, window=window, closed=closed, reference="now")
 
 
 def _check(policy: Policy) -> None:

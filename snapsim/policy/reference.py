@@ -144,7 +144,19 @@ class _Prune:
         protect = self.policy.protect
         unfinished = [index for index in self.group if self.snapshots[index].attributes.get("incomplete")]
         newest = max((self.time(index) for index in self.group), default=0)
-        found = {index for index in unfinished if protect.incomplete_newest and self.time(index) == newest}
+        finished = [self.time(index) for index in self.group if index not in unfinished]
+        running = [one for one in unfinished if not finished or self.time(one) > max(finished)]
+        young = 0 if protect.incomplete_within is None else parse_duration(protect.incomplete_within)
+        found = {
+            index
+            for index in running
+            if protect.incomplete_newest
+            and (
+                len({self.time(one) for one in running if self.time(one) > self.time(index)})
+                < protect.incomplete_count
+                or newest - self.time(index) < young
+            )
+        }
         for index in self.managed:
             one = self.snapshots[index]
             known = one.attributes
@@ -208,7 +220,10 @@ def _is_about(select: "Select", snapshot: Snapshot) -> bool:
         select.name is None or re.search(select.name, snapshot.name) is not None,
         select.kinds is None or snapshot.kind.value in select.kinds,
         select.important is None or select.important == bool(known.get("important")),
-        *(known.get(key) == value for key, value in select.attributes),
+        *(
+            known.get(key) in value if isinstance(value, tuple) else known.get(key) == value
+            for key, value in select.attributes
+        ),
     ]
     return all(demands) is not select.exclude
 
@@ -240,6 +255,9 @@ def _kept_safe(prune: _Prune) -> set[int]:
     if policy.future != "count":
         safe |= {index for index in prune.managed if prune.is_future(index)}
     safe |= set(prune.managed[: policy.protect.newest]) - prune.doomed
+    if policy.protect.just_taken:
+        second = prune.now_ns // 10**9
+        safe |= {index for index in prune.managed if prune.time(index) // 10**9 == second} - prune.doomed
     if policy.protect.last_of_class:
         last: dict[str, int] = {}
         for index in prune.managed:
@@ -274,6 +292,9 @@ def _with_other_halves(prune: _Prune, stay: set[int]) -> set[int]:
         for other in prune.group
         if prune.snapshots[one].attributes.get("pair") == prune.snapshots[other].id
     }
+    for pair in pairs:  # halves that different algorithms clean up each wait for the other
+        if len({prune.snapshots[index].attributes.get("cleanup") for index in pair}) > 1:
+            stay = stay | pair
     while added := {index for pair in pairs if pair & stay for index in pair} - stay:
         stay = stay | added
     return stay
@@ -337,9 +358,7 @@ def _keeps_oldest(policy: "Policy", rule: Rule) -> bool:
     if policy.oldest == "each_counted_rule":
         return rule.count is not None
     if policy.oldest == "last_rule":
-        is_last = rule is [one for one in policy.rules if one.count != 0][-1]
-        ends = rule.count is not None or rule.window or rule.age_ns or rule.back is not None
-        return is_last and bool(ends)
+        return rule is [one for one in policy.rules if one.count != 0][-1]
     return True
 
 
@@ -361,9 +380,9 @@ def _is_inside(prune: _Prune, rule: Rule, reference: int | None, index: int) -> 
     """Say whether a snapshot is as young as a rule wants it."""
     policy, time_ns = prune.policy, prune.time(index)
     if rule.back is not None:
-        name = str(rule.bucket)
+        name = rule.back_in or str(rule.bucket)
         here = bucket_number(policy, name, time_ns, _offset(prune.snapshots[index]))
-        if bucket_number(policy, name, prune.now_ns, 0) - here > rule.back:
+        if present_number(policy, name, prune.now_ns) - here > rule.back:
             return False
     if reference is None:  # nothing to count ages from
         return True
@@ -499,7 +518,8 @@ def bucket_number(policy: "Policy", name: str, time_ns: int, offset_ns: int = 0)
         middle = first_of_week + timedelta(days=3)
         week = (middle - date(middle.year, 1, 1)).days // 7 + 1
         return middle.year * 4 + min((week - 1) // 13, 3)
-    month = first_of_week if policy.month_starts == "week_start" else day
+    # (btrbk counts from the date, which before the hour at which days begin is a day ahead)
+    month = shown.date() - timedelta(days=into_week) if policy.month_starts == "week_start" else day
     return {
         "day": day.toordinal(),
         "week": first_of_week.toordinal() // 7,
@@ -507,6 +527,33 @@ def bucket_number(policy: "Policy", name: str, time_ns: int, offset_ns: int = 0)
         "quarter": month.year * 4 + (month.month - 1) // 3,
         "year": month.year,
     }[name]
+
+
+def present_number(policy: "Policy", name: str, now_ns: int) -> int:
+    """Return the number of the bucket from which others are counted back.
+
+    Parameters
+    ----------
+    policy : Policy
+        Whose calendar counts.
+    name : str
+        As for `bucket_number`.
+    now_ns : int
+        The present, UTC.  [ns]
+
+    Returns
+    -------
+    int
+        As `bucket_number`; but where months begin with weeks, the present month and year are the calendar's.
+    """
+    if policy.month_starts == "week_start" and name in {"month", "quarter", "year"}:
+        today = _wall_clock(policy, now_ns, 0).date()
+        return {
+            "month": today.year * 12 + today.month - 1,
+            "quarter": today.year * 4 + (today.month - 1) // 3,
+            "year": today.year,
+        }[name]
+    return bucket_number(policy, name, now_ns, 0)
 
 
 def window_start(rule: Rule, reference_ns: int, timezone: str) -> int:

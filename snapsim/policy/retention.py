@@ -45,7 +45,9 @@ class Rule:
     keep : int or None
         How many of a bucket; None for all.
     back : int or None
-        Only buckets that are at most so many before that of now, empty ones included.
+        Only buckets that are at most so many before that of now, empty ones included; -1 for later ones.
+    back_in : str or None
+        The calendar buckets in which `back` counts, if not those of the rule.
     age_ns : (int, int) or None
         Only ages from the first on and below the second.  [ns]
     select : Select
@@ -62,6 +64,7 @@ class Rule:
     pick: str = "newest"
     keep: int | None = 1
     back: int | None = None
+    back_in: str | None = None
     age_ns: tuple[int, int] | None = None
     select: Select = field(default=Select())
     reference: str = "newest_not_future"
@@ -88,7 +91,7 @@ class Rule:
         if self.window:
             parts.append(f"within {self.window.text}")
         if self.back is not None:
-            parts.append(f"{self.back} {describe_bucket(self.bucket).plural} back")
+            parts.append(f"{self.back} {describe_bucket(self.back_in or self.bucket).plural} back")
         if self.age_ns:
             parts.append(f"aged {format_duration(self.age_ns[0])} to {format_duration(self.age_ns[1])}")
         return f"{self.name} ({', '.join(part for part in parts if part)})"
@@ -118,7 +121,10 @@ def matches(select: Select, snapshot: Snapshot) -> bool:
         and (select.name is None or re.search(select.name, snapshot.name) is not None)
         and (select.kinds is None or snapshot.kind.value in select.kinds)
         and (select.important is None or bool(snapshot.attributes.get("important")) == select.important)
-        and all(snapshot.attributes.get(key) == value for key, value in select.attributes)
+        and all(
+            snapshot.attributes.get(key) in (value if isinstance(value, tuple) else (value,))
+            for key, value in select.attributes
+        )
     )
     return found != select.exclude
 
@@ -348,6 +354,7 @@ _STAYS = {
     judgement.YOUNG: "younger than min_age {min_age}",
     judgement.AMONG_NEWEST: "protected: among the newest {newest}",
     judgement.LAST_OF_CLASS: "protected: the last of its class",
+    judgement.JUST_TAKEN: "protected: just taken",
     judgement.GUARDED: "guard: {guard}, so nothing is deleted",
 }
 _GOES = {

@@ -40,6 +40,11 @@ def _window(value: object) -> object:
     return Window.of(value).text if isinstance(value, str | int) and not isinstance(value, bool) else value
 
 
+def _attributes(value: object) -> object:
+    pairs = sorted(value.items()) if isinstance(value, Mapping) else value
+    return tuple((key, _tuple(one)) for key, one in pairs) if isinstance(pairs, list | tuple) else pairs
+
+
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 Duration = Annotated[str | int, BeforeValidator(_duration)]
 WindowText = Annotated[str, BeforeValidator(_window)]
@@ -82,11 +87,9 @@ class Select(Table):
     ] = None
     important: Annotated[bool | None, Field(description="true or false")] = None
     attributes: Annotated[
-        tuple[tuple[str, str | int | bool], ...],
-        BeforeValidator(
-            lambda value: tuple(sorted(value.items())) if isinstance(value, Mapping) else _tuple(value)
-        ),
-        Field(description='what its system says about it, such as { cleanup = "timeline" }'),
+        tuple[tuple[str, str | int | bool | tuple[str, ...]], ...],
+        BeforeValidator(_attributes),
+        Field(description='what its system says about it, such as { cleanup = "timeline" }; of a list: any'),
     ] = ()
     exclude: Annotated[bool, Field(description="true to take the snapshots that do not match")] = False
 
@@ -146,6 +149,9 @@ class Keep(Table):
         Annotated[int, Field(ge=0)] | None,
         Field(description="how many buckets back from that of now, empty ones included"),
     ] = None
+    back_in: Annotated[
+        BucketName | None, Field(description="the buckets in which back counts, if not those of the rule")
+    ] = None
     age: Annotated[
         Annotated[tuple[Duration, Duration], BeforeValidator(_tuple)] | None,
         Field(description='two durations, such as ["12h", "36h"]: at least the first, less than the second'),
@@ -167,8 +173,13 @@ class Keep(Table):
                 raise PolicyError("age and within are both given: write one of them")
         if self.edge is not None and self.within is None:
             raise PolicyError("edge is given, but within is not: leave edge out")
-        if self.back is not None and (self.bucket in {"each", "all"} or isinstance(self.bucket, EveryTable)):
-            raise PolicyError('back counts calendar buckets: set bucket to "hour", "day", "week", ...')
+        if self.back_in is not None and self.back is None:
+            raise PolicyError("back_in is given, but back is not: leave back_in out")
+        counted = self.back_in or self.bucket
+        if self.back is not None and (counted in {"each", "all"} or isinstance(counted, EveryTable)):
+            raise PolicyError(
+                'back counts calendar buckets: set bucket or back_in to "hour", "day", "week", ...'
+            )
         return self
 
 
@@ -192,6 +203,10 @@ class Expire(Table):
     max_count: Annotated[Annotated[int, Field(ge=1)] | None, Field(description="how many stay at most")] = (
         None
     )
+    edge: Annotated[
+        Literal["open", "closed"] | None,
+        Field(description='"open" or "closed": does one that is exactly as old stay?'),
+    ] = None
 
     @model_validator(mode="after")
     def _check(self) -> "Expire":
@@ -209,6 +224,7 @@ class Protect(Table):
     important: Annotated[bool, Field(description="those marked as important")] = False
     in_use: Annotated[bool, Field(description="those in use, or pinned in their own system")] = True
     newest: Annotated[int, Field(ge=0, description="how many of the newest")] = 0
+    just_taken: Annotated[bool, Field(description="those of the very second of the decision")] = False
     last_of_class: Annotated[bool, Field(description="the last one of each class")] = False
     pairs: Annotated[bool, Field(description="one half of a pair as long as the other stays")] = True
     incremental_base: Annotated[bool, Field(description="what the next increment builds on")] = True
@@ -216,6 +232,12 @@ class Protect(Table):
     incomplete_newest: Annotated[
         bool, Field(description="an unfinished one that is newer than all others; other unfinished ones go")
     ] = False
+    incomplete_count: Annotated[
+        int, Field(ge=1, description="how many unfinished ones that nothing finished is newer than")
+    ] = 1
+    incomplete_within: Annotated[
+        Duration | None, Field(description="and those of them that are less older than the newest one")
+    ] = None
     protected_counts: Annotated[bool, Field(description="whether they use up counts and fill buckets")] = (
         False
     )
