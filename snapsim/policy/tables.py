@@ -8,7 +8,15 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from snapsim.errors import PolicyError, UnitError
 from snapsim.policy.windows import Window
@@ -45,7 +53,8 @@ def _attributes(value: object) -> object:
     return tuple((key, _tuple(one)) for key, one in pairs) if isinstance(pairs, list | tuple) else pairs
 
 
-Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+_TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts), WithJsonSchema(_TEXTS)]
 Duration = Annotated[str | int, BeforeValidator(_duration)]
 WindowText = Annotated[str, BeforeValidator(_window)]
 
@@ -82,13 +91,17 @@ class Select(Table):
     ] = None
     name: Annotated[str | None, Field(description="a regular expression that is found in the name")] = None
     kinds: Annotated[
-        Annotated[tuple[Literal["disk", "memory", "full"], ...], BeforeValidator(_texts)] | None,
+        Annotated[
+            tuple[Literal["disk", "memory", "full"], ...], BeforeValidator(_texts), WithJsonSchema(_TEXTS)
+        ]
+        | None,
         Field(alias="kind", description='"disk", "memory" or "full", or a list of them: any'),
     ] = None
     important: Annotated[bool | None, Field(description="true or false")] = None
     attributes: Annotated[
         tuple[tuple[str, str | int | bool | tuple[str, ...]], ...],
         BeforeValidator(_attributes),
+        WithJsonSchema({"type": "object"}),
         Field(description='what its system says about it, such as { cleanup = "timeline" }; of a list: any'),
     ] = ()
     exclude: Annotated[bool, Field(description="true to take the snapshots that do not match")] = False
@@ -256,6 +269,7 @@ class Space(Table):
         BeforeValidator(
             lambda value: tuple(sorted(value.items())) if isinstance(value, Mapping) else _tuple(value)
         ),
+        WithJsonSchema({"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}),
         Field(description="lower bounds of counts, such as { keep_daily = 2 }: down to there space decides"),
     ] = ()
     snapshots_max: Annotated[

@@ -59,7 +59,7 @@ def selections(draw, classes):
                 "name": st.sampled_from(["^a", "b$", "."]),
                 "kind": st.sampled_from(["disk", "full", ["disk", "memory"]]),
                 "important": st.booleans(),
-                "attributes": st.just({"cleanup": "timeline"}),
+                "attributes": st.sampled_from([{"cleanup": "timeline"}, {"cleanup": ["timeline", "number"]}]),
                 "exclude": st.booleans(),
             },
         ).filter(lambda select: len(select) <= 2)
@@ -84,6 +84,8 @@ def long_rules(draw, classes):
         rule["select"] = draw(selections(classes))
     if bucket in CALENDAR and draw(st.integers(0, 3)) == 0:
         rule["back"] = draw(st.integers(0, 4))
+        if draw(st.booleans()):
+            rule["back_in"] = draw(st.sampled_from(CALENDAR))
     limit = draw(st.integers(0, 4))
     if limit == 0:
         rule["within"] = draw(st.sampled_from(WINDOWS))
@@ -174,7 +176,11 @@ def policies(draw, *, timezone="UTC", classes=SCHEDULE, loop=False, plain=False)
     if draw(st.integers(0, 2)) == 0:
         limits["max_age"] = draw(st.sampled_from(["1h", "2d", "20d"]))
     given["limits"] = limits
-    protect = {"newest": draw(often(0, st.integers(0, 4))), "last_of_class": draw(st.booleans())}
+    protect = {
+        "newest": draw(often(0, st.integers(0, 4))),
+        "last_of_class": draw(st.booleans()),
+        "just_taken": draw(st.booleans()),
+    }
     if not loop:
         given["order"] = draw(often("time", st.just("number")))
         given["group_by"] = draw(
@@ -188,6 +194,8 @@ def policies(draw, *, timezone="UTC", classes=SCHEDULE, loop=False, plain=False)
                         "incomplete_newest", "protected_counts")
         }  # fmt: skip
         protect["tags"] = draw(often([], st.just(["hold"])))
+        protect["incomplete_count"] = draw(often(1, st.integers(1, 3)))
+        protect["incomplete_within"] = draw(often(None, st.sampled_from(["30min", "2d"])))
         protect["incomplete_count"] = draw(st.integers(1, 3))
         protect["incomplete_within"] = draw(st.sampled_from([None, "1h", "1d"]))
     given["protect"] = protect
