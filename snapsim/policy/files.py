@@ -29,13 +29,17 @@ from snapsim.policy.tables import (
     told,
 )
 
-_Count = Annotated[int | Literal["unlimited"], Field(description=COUNT)]
+_Count = Annotated[int | Literal["unlimited"], Field(description=COUNT, json_schema_extra={"minimum": 0})]
 _Within = Annotated[str | None, Field(description='text such as "48h", "7d" or "1mo"')]
 
 
 def _one_of(axis: str) -> Any:
     more = ", or a time such as 2026-01-31T12:00Z" if axis == "reference" else ""
-    return Field(description=f"one of {', '.join(AXES[axis])}{more}")
+    values: list[Any] = [*AXES[axis], None]
+    return Field(
+        description=f"one of {', '.join(AXES[axis])}{more}",
+        json_schema_extra={} if more else {"enum": values},
+    )
 
 
 def _tuples(value: object) -> object:
