@@ -7,12 +7,14 @@
     │   ├── UnitError           a size or a duration that cannot be read
     │   ├── PolicyError         a policy that is empty, contradictory or unsafe
     │   ├── MechanismError      an unknown mechanism, or one used outside its limits
+    │   ├── DeviceError         an unknown device, or a device file that says what cannot be
     │   └── VolumeSelectionError  several volumes where one is needed
     ├── TraceError              a trace that cannot be used                             (exit status 3)
     │   ├── UnknownFormatError  no reader recognises the file, or several do
     │   ├── RefusedFileError    the file is known not to be usable (and the message says why)
     │   └── DamagedTraceError   more damaged lines than the limit allows
     ├── StoreError              a stored trace that is missing, foreign or incomplete   (exit status 3)
+    ├── MeasurementError        a device could not be measured                          (exit status 1)
     └── CapacityError           a result would not fit into memory                      (exit status 4)
 
 Each message is one sentence or two: what is wrong, where (file, line, field), what to do about it.
@@ -50,6 +52,10 @@ class MechanismError(UsageError):
     """An unknown mechanism, or one used outside what it supports."""
 
 
+class DeviceError(UsageError):
+    """An unknown storage device, or a device file that says what a device cannot be."""
+
+
 class VolumeSelectionError(UsageError):
     """Several volumes where the question needs one."""
 
@@ -76,6 +82,10 @@ class StoreError(SnapsimError):
     """A stored trace that is missing, foreign or incomplete."""
 
     exit_status = 3
+
+
+class MeasurementError(SnapsimError):
+    """A device that could not be measured: the program that measures is missing, or it failed."""
 
 
 class CapacityError(SnapsimError):
