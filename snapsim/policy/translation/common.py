@@ -57,11 +57,14 @@ class Translator(NamedTuple):
         From a policy that decides as the tool does to the tool's own configuration; None if it is only read.
     example : str
         The tool's words, for help and messages.
+    unsaid : callable or None
+        From a policy to what of it the tool's configuration has no words for, one sentence each.
     """
 
     read: Callable[[str, str, str | None], Translated]
     write: Callable[[Policy], str] | None
     example: str
+    unsaid: Callable[[Policy], tuple[str, ...]] | None = None
 
 
 @cache
@@ -73,16 +76,20 @@ def translators() -> Mapping[str, Translator]:
     mapping of str to Translator
         By the tool's name, as `compat` has it.
     """
-    return {
-        name: import_module(f"{__package__}.{module}").TRANSLATORS[name] for name, module in _MODULES.items()
-    }
+    return {name: _load(name) for name in _MODULES}
+
+
+def _load(name: str) -> Translator:
+    module = import_module(f"{__package__}.{_MODULES[name]}")
+    found: Translator = module.TRANSLATORS[name]
+    return found
 
 
 def _translator(tool: str) -> tuple[str, Translator]:
     name = ALIASES.get(tool, tool)
-    if name not in translators():
-        raise PolicyError(f"{tool!r} is no tool that is translated: the tools are {', '.join(translators())}")
-    return name, translators()[name]
+    if name not in _MODULES:
+        raise PolicyError(f"{tool!r} is no tool that is translated: the tools are {', '.join(_MODULES)}")
+    return name, _load(name)
 
 
 def import_policy(text: str, tool: str, *, name: str = "", timezone: str | None = None) -> Translated:
@@ -187,7 +194,8 @@ def differences(policy: Policy, tool: str) -> tuple[str, ...]:
         )
         if said
     ]
-    return tuple(found)
+    unsaid = _load(tool).unsaid if tool in _MODULES else None
+    return (*found, *(unsaid(policy) if unsaid else ()))
 
 
 def matters(policy: Policy, axis: str, style: str) -> bool:
