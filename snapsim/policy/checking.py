@@ -57,6 +57,10 @@ class Checkup:
     @cached_property
     def findings(self) -> list[str]:
         """One sentence for each thing that is odd."""
+        if self.timeline is not None and not self.timeline.max_live:
+            return [
+                "no rule is about what the schedule takes: with rules about classes, give each class a schedule"
+            ]
         return [*self._endless(), *self._limits(), *self._idle(), *self._guards()]
 
     def _endless(self) -> Iterator[str]:
@@ -94,21 +98,18 @@ class Checkup:
         if not self.decisions:
             return
         letters = rule_letters(self.policy)
-        told: dict[str, bool] = {}
+        alone: dict[str, bool] = {}  # whether a rule (its letter) ever was the only one that keeps a snapshot
         for decision in (one for prune in self.decisions for one in prune if one.keep):
-            names = rules_of(decision, letters)
-            for name in names:
-                told[name] = told.get(name, False) or len(names) == 1
-        alone = self.policy.combine == "any"
-        known = {rule.name for rule in self.policy.rules if _follows(rule)}
-        for name in (name for name in letters if name in known):
-            if name not in told:
-                yield f"rule {name} keeps nothing (at {len(self.decisions)} prunes of the steady state)"
-            elif alone and not told[name]:
-                yield (
-                    f"rule {name} never matters: whatever it keeps, another rule keeps too "
-                    f"(at {len(self.decisions)} prunes of the steady state)"
-                )
+            held = {letters[name] for name in rules_of(decision, letters)}
+            for letter in held:
+                alone[letter] = alone.get(letter, False) or len(held) == 1
+        seen = f"(at {len(self.decisions)} prunes of the steady state)"
+        known = {letters[rule.name]: rule.name for rule in reversed(self.policy.rules) if _follows(rule)}
+        for letter, name in reversed(known.items()):
+            if letter not in alone:
+                yield f"rule {name} keeps nothing {seen}"
+            elif self.policy.combine == "any" and not alone[letter]:
+                yield f"rule {name} never matters: whatever it keeps, another rule keeps too {seen}"
 
     def _guards(self) -> Iterator[str]:
         tripped = sum(
@@ -123,6 +124,9 @@ class Checkup:
 
 
 def _follows(rule: Rule) -> bool:
-    """Say whether what a schedule takes shows what a rule does: people give tags, names and marks."""
-    asked = rule.select
-    return not (asked.tags or asked.name or asked.attributes or asked.important)
+    """Say whether what a schedule takes shows what a rule does: people give tags, names and marks.
+
+    A rule with a window of nothing is one that its tool has anyway, switched off.
+    """
+    asked, off = rule.select, rule.window is not None and rule.window.length_ns == 0
+    return not (off or asked.tags or asked.name or asked.attributes or asked.important)

@@ -1,8 +1,9 @@
 """The policy over time: create, prune, create, prune, ... as one kernel call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from snapsim.policy.policy import Policy
 from snapsim.policy.retention_kernels import Verdicts, replay
 from snapsim.policy.schedule import Interval, Schedule
 from snapsim.policy.space import decide_with_space
+from snapsim.policy.tables import Select
 from snapsim.policy.times import format_instant
 from snapsim.types import Decision, Int64Array, Snapshot, SnapshotKind
 from snapsim.units import format_duration, parse_duration
@@ -495,7 +497,27 @@ def _snapshot(policy: Policy, time_ns: int, asked: int) -> Snapshot:
     names = [one.name for one in policy.classes] or texts
     classes = frozenset(name for part, name in enumerate(names) if asked >> part & 1)
     name = format_instant(time_ns)
-    return Snapshot(time_ns=time_ns, name=name, id=name, kind=policy.kind, classes=classes)
+    return Snapshot(
+        time_ns=time_ns,
+        name=name,
+        id=name,
+        kind=policy.kind,
+        classes=classes,
+        attributes=_own_attributes(policy.select),
+    )
+
+
+@lru_cache(maxsize=256)
+def _own_attributes(select: Select) -> Mapping[str, object]:
+    """Return the attributes by which a policy knows its own: what snapper takes has cleanup "timeline"."""
+    if select.exclude:
+        return MappingProxyType({})
+    return MappingProxyType(
+        {
+            key: value if not isinstance(value, tuple) else "timeline" if "timeline" in value else value[0]
+            for key, value in select.attributes
+        }
+    )
 
 
 def _as_nanoseconds(instants: npt.ArrayLike) -> Int64Array:

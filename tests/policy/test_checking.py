@@ -53,3 +53,8 @@ def test_a_guard_that_usual_prunes_trip():
 def test_by_hand_there_is_only_the_reach():
     assert Checkup(ss.Policy(keep_last=3), None).findings == []
     assert Checkup(ss.Policy(keep_last=3), None).start_up is None
+
+
+def test_a_schedule_that_no_rule_is_about():
+    (finding,) = checked(compat="sanoid", keep_daily=7).findings
+    assert "give each class a schedule" in finding

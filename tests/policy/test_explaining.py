@@ -35,7 +35,7 @@ def test_rules_with_names_of_their_own_get_letters_that_are_free():
 
 def test_both_rules_of_a_class_share_a_letter():
     letters = explaining.rule_letters(ss.Policy(compat="sanoid", keep_daily=7))
-    assert letters == {"daily": "d", "daily within": "d"}
+    assert letters["daily"] == letters["daily within"] == "d"
 
 
 def test_the_longest_name_is_the_rule_that_a_reason_speaks_of():
@@ -148,3 +148,11 @@ def test_columns_are_registered():
     got = ss.explain(ss.Policy(keep_last=1), daily(2), START + 2 * DAY).frame
     assert isinstance(got["taken"].dtype, pd.DatetimeTZDtype)
     assert got["keep"].dtype == bool
+
+
+def test_what_snapper_takes_by_itself_is_its_own():
+    policy = ss.Policy(schedule="6h", compat="snapper", keep_daily=3)
+    timeline = policy.timeline(np.arange(START, START + 20 * DAY, 6 * HOUR))
+    held = ss.calendar(timeline)
+    assert len(held.explanation.kept) == timeline.kept(-1).size > 0
+    assert {day.letters for day in held.days} == {"d"}

@@ -8,7 +8,7 @@ from cyclopts import Group, Parameter
 
 from snapsim.cli.mechanisms import find
 from snapsim.cli.output import check_writable, print_json
-from snapsim.cli.policy.arguments import Days, Moment, ScheduleText, moment, read_policy
+from snapsim.cli.policy.arguments import Days, ScheduleText, moment, read_policy
 from snapsim.cli.progress import bar, doing
 from snapsim.cli.reading import Json, Reading, load, warn_about
 from snapsim.cli.wording import worded
@@ -37,7 +37,6 @@ def compare(
     *,
     what_if: Annotated[Sequence[str], Parameter(metavar="CHANGE")] = (),
     once: bool = False,
-    start: Moment = None,
     days: Days = None,
     schedule: ScheduleText = None,
     trace: Annotated[Path | None, Parameter(metavar="TRACE", group=_SPACE)] = None,
@@ -49,7 +48,8 @@ def compare(
 ) -> None:
     """Compare policies: what they hold, how far apart, how far back, and what only one of them holds.
 
-    All run over the same instants. With a trace, keeping everything and the least possible stand beside them.
+    All run over the same instants: those of a trace, or from --start on, so that they end now unless it is
+    given. With a trace, keeping everything and the least possible stand beside them.
 
     Parameters
     ----------
@@ -61,8 +61,6 @@ def compare(
     once : bool
         Say how each policy differs from itself applied once to the whole history, as calculators do; done
         anyway where there is only one.
-    start : str, optional
-        When they begin to run (ISO 8601, UTC unless it says otherwise); so that they end now unless said.
     days : float, optional
         For how long they run; 400 unless said, or three times as long as they reach if that is longer.
     schedule : str, optional
@@ -87,12 +85,12 @@ def compare(
     """
     check_writable(figure)
     chosen = _chosen(policies, what_if, schedule)
-    if trace is not None and (start is not None or days is not None):
-        raise UsageError("--trace says when policies run: leave --start and --days out")
+    if trace is not None and days is not None:
+        raise UsageError("--trace says for how long policies run: leave --days out")
     if trace is None and every is not None:
         raise UsageError("--every is for counting a trace: give --trace, too, or leave it out")
     with_space = trace is not None
-    instants = None if with_space else _instants(chosen, start, days)
+    instants = None if with_space else _instants(chosen, reading.start, days)
     from snapsim.tuning.side_by_side import side_by_side
 
     if trace is not None:
