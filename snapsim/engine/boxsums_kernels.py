@@ -36,7 +36,7 @@ class BoxArrays(NamedTuple):
 
 
 @kernel(allocates=False)
-def _first_at_least(column, low, high, bound):
+def first_at_least(column, low, high, bound):
     """Return the first position in [low, high) whose column is at least `bound`."""
     while low < high:
         middle = (low + high) // 2
@@ -51,8 +51,8 @@ def _first_at_least(column, low, high, bound):
 def _row_sums(start, column, running, low, high, early, late):
     total = 0
     for row in range(low, high):
-        first = _first_at_least(column, start[row], start[row + 1], early)
-        last = _first_at_least(column, first, start[row + 1], late)
+        first = first_at_least(column, start[row], start[row + 1], early)
+        last = first_at_least(column, first, start[row + 1], late)
         total += running[last] - running[first]
     return total
 
@@ -110,7 +110,7 @@ def tail_sum(prefix, start, column, running, stride, end, bound):
     group = end // stride
     total = running[start[end]] - np.int64(prefix[group, bound])
     for row in range(group * stride, end):
-        first = _first_at_least(column, start[row], start[row + 1], bound)
+        first = first_at_least(column, start[row], start[row + 1], bound)
         total -= running[first] - running[start[row]]
     return total
 

@@ -12,7 +12,6 @@ k_1 < ... < k_m at time T, with BOX the range sum over births and deaths (`Lifet
 Whatever the mechanism, the versions in each gap are counted once (`count_gaps`).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,14 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from snapsim.engine.lifetimes import LifetimeMatrix
+from snapsim.engine.metadata import Staircase
+from snapsim.engine.metadata import Staircase
 from snapsim.engine.space_kernels import add_stores, link
 from snapsim.errors import UsageError
 from snapsim.types import Int64Array
 
 OPEN = -2
 """Stands for k_0: every birth lies after it, that of initial content (-1) too."""
-
-_PAIRS_AT_ONCE = 1 << 21
 
 
 class Deletions(NamedTuple):
@@ -37,6 +36,8 @@ class Deletions(NamedTuple):
     ----------
     at : int64 array, shape (n_deletions,)
         Instant of the deletion.
+    number : int64 array, shape (n_deletions,)
+        Which snapshot, as an index into `Chain.created`.
     previous, dropped, following : int64 arrays, shape (n_deletions,)
         Instants of the snapshot and of its neighbours when it was deleted: `OPEN` where there is no older
         one, and
@@ -48,6 +49,7 @@ class Deletions(NamedTuple):
     """
 
     at: Int64Array
+    number: Int64Array
     previous: Int64Array
     dropped: Int64Array
     following: Int64Array
@@ -175,6 +177,7 @@ def chain(created: npt.ArrayLike, deleted: npt.ArrayLike, *, n_instants: int) ->
     at = end[order]
     deletions = Deletions(
         at,
+        order,
         at_instant[previous],
         begin[order],
         np.where(following < 0, at, at_instant[following]),
@@ -411,48 +414,26 @@ def sum_over_layers(values: Int64Array, snapshots: Chain) -> Int64Array:
 
 
 class Stores(NamedTuple):
-    """Private stores at points in time.
+    """Private stores, summed.
 
     Attributes
     ----------
-    snapshot : int64 array, shape (n_pairs,)
-        Which snapshot, as an index into `Chain.created`.
-    instant : int64 array, shape (n_pairs,)
-        When.
-    blocks : int64 array, shape (n_pairs,)
-        BOX((-inf, k] x (k, T]): blocks that the store of k holds at T.  [blocks]
+    held, tables : int64 arrays, shape (n_instants,)
+        Data and tables of all stores just before the prune at each instant.  [bytes]
+    final : int64 array, shape (n_snapshots,)
+        BOX((-inf, k] x (k, T]): what the store of each snapshot k holds when it is deleted, or at the end.
+        [blocks]
     """
 
-    snapshot: Int64Array
-    instant: Int64Array
-    blocks: Int64Array
+    held: Int64Array
+    tables: Int64Array
+    final: Int64Array
 
 
-def sum_stores(
-    stores: Stores, taken: Int64Array, table: Int64Array, snapshots: Chain, *, size: int, sums: Int64Array
-) -> None:
-    """Add what private stores take to sums by instant.
-
-    Parameters
-    ----------
-    stores : Stores
-        All instants of some snapshots.
-    taken, table : int64 arrays, shape (n_pairs,)
-        Data and tables in each store.  [bytes]
-    snapshots : Chain
-        Who exists when.
-    size : int
-        What each store takes from the start; 0 where it grows.  [bytes]
-    sums : int64 array, shape (7, n_instants)
-        Data and tables before the prune; data, tables and allocated after it; copied; freed.  [bytes]
-    """
-    add_stores(
-        stores.snapshot, stores.instant, taken, table, snapshots.created, snapshots.deleted, size, sums
-    )  # fmt: skip
-
-
-def private_stores(matrix: LifetimeMatrix, snapshots: Chain) -> Iterator[Stores]:
-    """Yield every private store at every instant from its creation to its deletion, both included.
+def private_stores(
+    matrix: LifetimeMatrix, snapshots: Chain, *, staircase: Staircase, size: int = 0
+) -> Stores:
+    """Sum private stores by instant, from the creation of each to its deletion, both included.
 
     Parameters
     ----------
@@ -460,23 +441,22 @@ def private_stores(matrix: LifetimeMatrix, snapshots: Chain) -> Iterator[Stores]
         Counted with initial="thick" and discard="ignore".
     snapshots : Chain
         Who exists when.
+    staircase : Staircase
+        What the tables of one store take.
+    size : int
+        How much data a store can take; 0 for no limit.  [bytes]
 
-    Yields
-    ------
+    Returns
+    -------
     Stores
-        All instants of some snapshots.
+        The sums.
     """
+    held, tables = np.zeros((2, snapshots.n_instants), np.int64)
+    final = np.zeros(len(snapshots.created), np.int64)
     last = np.minimum(snapshots.deleted, snapshots.n_instants - 1)
-    length = last - snapshots.created + 1
-    start = 0
-    while start < len(length):
-        within = np.cumsum(length[start:]) <= _PAIRS_AT_ONCE
-        stop = start + max(int(np.count_nonzero(within)), 1)
-        which = np.repeat(np.arange(start, stop), length[start:stop])
-        offset = np.arange(len(which)) - np.repeat(
-            np.cumsum(length[start:stop]) - length[start:stop], length[start:stop]
-        )
-        taken = snapshots.created[which]
-        instant = taken + offset
-        yield Stores(which, instant, matrix.live_blocks[taken] - matrix.sums.survivors(taken, instant))
-        start = stop
+    between = np.zeros(snapshots.n_instants + 1, np.int64)
+    climb = np.array(staircase, np.int64)
+    add_stores(
+        matrix.sums.arrays, snapshots.created, last, matrix.block_size, size, climb, between, held, tables, final
+    )  # fmt: skip
+    return Stores(held, tables, final)

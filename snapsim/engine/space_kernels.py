@@ -3,7 +3,7 @@
 import numpy as np
 
 from snapsim._jit import kernel
-from snapsim.engine.boxsums_kernels import tail_sum
+from snapsim.engine.boxsums_kernels import first_at_least, tail_sum
 
 NEVER = np.int64(1 << 61)
 """Longer than any path; two of them still fit."""
@@ -84,35 +84,62 @@ def link(
 
 
 @kernel(allocates=False)
-def add_stores(snapshot, instant, taken, table, created, deleted, size, sums):
-    """Sum private stores by instant.
+def add_stores(arrays, created, last, unit, size, staircase, between, held, tables, final):
+    """Sum private stores by instant, one store after the other.
+
+    What the store of k holds at T, BOX((-inf, k] x (k, T]), is a running sum along one row: that of the prefix
+    sums, and the cells of the few rows between it and k, which `between` has by column.  No look-up is made
+    for a pair of them, and a store only grows, so that its tables are a staircase that is climbed once.
 
     Parameters
     ----------
-    snapshot, instant : int64 arrays, shape (n_pairs,)
-        Which store, and when: all instants of one store in order, then those of the next.
-    taken, table : int64 arrays, shape (n_pairs,)
-        What it holds then, and the tables in it.  [bytes]
-    created, deleted : int64 arrays, shape (n_snapshots,)
-        Instants.
+    arrays : BoxArrays
+        The counts; without prefix sums all rows are between.
+    created, last : int64 arrays, shape (n_snapshots,)
+        First and last instant of each store; `created` increasing.
+    unit : int
+        Size of a block.  [bytes]
     size : int
-        What each store takes from the start; 0 where it grows.  [bytes]
-    sums : int64 array, shape (7, n_instants)
-        Added to: data before the prune, tables before it; data after it, tables after it, allocated; copied
-        since the instant before; freed.  [bytes]
+        What data can take at most; 0 for no limit.  [bytes]
+    staircase : int64 array, shape (3,)
+        Tables of an empty store [bytes], and how much is added [bytes] for every so many blocks.
+    between : int64 array, shape (n_columns + 1,)
+        Work space, zero.
+    held, tables : int64 arrays, shape (n_instants,)
+        Added to: data and tables of all stores, up to the last instant of each.  [bytes]
+    final : int64 array, shape (n_snapshots,)
+        Filled with what each store holds at its last instant.  [blocks]
     """
-    for i in range(snapshot.shape[0]):
-        one, now = snapshot[i], instant[i]
-        sums[0, now] += taken[i]
-        sums[1, now] += table[i]
-        if now < deleted[one]:
-            sums[2, now] += taken[i]
-            sums[3, now] += table[i]
-            sums[4, now] += size or taken[i] + table[i]
-        else:
-            sums[6, now] += taken[i]
-        if now > created[one]:
-            sums[5, now] += taken[i] - taken[i - 1]
+    prefix, start, column, running = arrays.prefix, arrays.start, arrays.column, arrays.running
+    stride = arrays.stride[0]
+    least, step, width = staircase[0], staircase[1], staircase[2]
+    most = size if size else np.int64(1 << 62)
+    low, high = 0, 0  # rows that `between` has
+    for one in range(created.shape[0]):
+        taken = created[one]
+        end = taken + 2
+        group = end // stride if stride else 0
+        if group * stride != low:
+            for cell in range(start[low], start[high]):
+                between[column[cell]] = 0
+            low = high = group * stride
+        for cell in range(start[high], start[end]):
+            between[column[cell]] += running[cell + 1] - running[cell]
+        high = end
+        before = np.int64(prefix[group, taken + 1])
+        blocks = np.int64(0)
+        table = least
+        full = width
+        for instant in range(taken, last[one] + 1):
+            if instant > taken:
+                before -= between[instant]
+                blocks = np.int64(prefix[group, instant + 1]) - before
+            while blocks >= full:
+                table += step
+                full += width
+            held[instant] += min(blocks * unit, most)
+            tables[instant] += table
+        final[one] = blocks
 
 
 @kernel(allocates=False)

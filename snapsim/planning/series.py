@@ -11,6 +11,7 @@ import numpy as np
 from snapsim.engine import space
 from snapsim.engine.lifetimes import LifetimeMatrix
 from snapsim.engine.metadata import Usage, file_bytes, metadata_bytes
+from snapsim.engine.metadata import staircase as metadata_staircase
 from snapsim.engine.pools import raidz_bytes, zfs_first_snapshot_reserve, zvol_refreservation
 from snapsim.engine.space import Chain
 from snapsim.mechanisms.model import Mechanism
@@ -323,31 +324,30 @@ def _layers(place: _Place) -> Series:
 def _private(place: _Place) -> Series:
     """A store for each snapshot, into which old blocks are copied; nothing is shared between stores."""
     chain, n, unit = place.chain, place.n, place.data.block_size
-    sums, none = np.zeros((7, n), np.int64), np.zeros(n, np.int64)
     size = place.mechanism.pool.size if place.mechanism.pool.per_snapshot else 0
-    full: set[int] = set()
-    largest = 0
-    for stores in space.private_stores(place.data, chain):
-        table = place.tables(place.usage(dict.fromkeys(place.counted, stores.blocks), 1))
-        taken = stores.blocks * unit
-        if size:
-            needed = taken + table
-            full.update(stores.snapshot[needed > size].tolist())
-            largest = max(largest, int(needed.max(initial=0)))
-            # an invalid store stays as large as it was made
-            taken = np.minimum(taken, size)
-        space.sum_stores(stores, taken, table, chain, size=size, sums=sums)
-    before, tables_most, held, tables, allocated, copied, freed = sums
-    live = place.data.live_blocks * unit
-    findings = list(_limits(place, tables_most))
+    metadata = place.mechanism.metadata
+    staircase = metadata_staircase(metadata.kind, place.block_size, metadata.parameters)
+    stores = space.private_stores(place.data, chain, staircase=staircase, size=size)
+    needed, tables_final = stores.final * unit, staircase.climb(stores.final)
+    # an invalid store stays as large as it was made
+    taken = np.minimum(needed, size) if size else needed
+    gone = chain.deletions
+    freed = gone.per_instant(taken[gone.number])
+    held, tables = stores.held - freed, stores.tables - gone.per_instant(tables_final[gone.number])
+    allocated = chain.count() * size if size else held + tables
+    copied = stores.held - np.concatenate((np.zeros(1, np.int64), held[:-1]))
+    live, none = place.data.live_blocks * unit, np.zeros(n, np.int64)
+    findings = list(_limits(place, stores.tables))
+    full = np.count_nonzero(needed + tables_final > size) if size else 0
     if full:
+        largest = int((needed + tables_final).max())
         findings.append(
-            f"{len(full)} of {len(chain.created)} snapshots fill their store of {format_size(size)} and "
+            f"{full} of {len(chain.created)} snapshots fill their store of {format_size(size)} and "
             f"become invalid: the figures are those of full stores; {format_size(largest)} each would do."
         )
     return Series(
         live=live, snapshot=held, metadata=tables, allocated=live + allocated, files=none,
-        peak=np.maximum(before, held), merged=none, copied=copied, freed=freed, tables_most=tables_most,
+        peak=stores.held, merged=none, copied=copied, freed=freed, tables_most=stores.tables,
         tables_alone=none, findings=tuple(findings),
     )  # fmt: skip
 

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapsim.engine import space
+from snapsim.engine.boxsums import BoxSums
 from snapsim.engine.counter import LifetimeCounter
+from snapsim.engine.metadata import Staircase
 from snapsim.engine.reference import ReferenceVolume
 from snapsim.errors import UsageError
 from snapsim.testing import strategies
@@ -59,16 +61,23 @@ def test_detached_store_over_time(history):
         assert held.before[t] == reference.detached(before_prune(chain, t))
 
 
-@given(histories())
-def test_private_stores_over_time(history):
+@given(histories(), st.sampled_from([0, 1 << 8, 1 << 40]), st.sampled_from([0, 700, 9000]), st.integers(1, 3))
+def test_private_stores_over_time(history, memory, size, width):
+    """Every store at every instant, with prefix sums, with a few of them and with none."""
     matrix, reference, chain = history
-    seen = 0
-    for stores in space.private_stores(matrix, chain):
-        for one, t, blocks in zip(*(column.tolist() for column in stores), strict=True):
-            taken = int(chain.created[one])
-            assert reference.private_stores([taken], t) == [blocks]
-            seen += 1
-    assert seen == sum(len(before_prune(chain, t)) for t in range(chain.n_instants))
+    sums = BoxSums.build(
+        matrix.cells.birth, matrix.cells.epoch, matrix.cells.count, n_instants=chain.n_instants, memory=memory
+    )
+    matrix.__dict__["sums"] = sums
+    staircase = Staircase(7, 5, width)
+    stores = space.private_stores(matrix, chain, staircase=staircase, size=size)
+    for t in range(chain.n_instants):
+        blocks = reference.private_stores(before_prune(chain, t), t)
+        assert stores.held[t] == sum(min(one * matrix.block_size, size or 1 << 60) for one in blocks)
+        assert stores.tables[t] == sum(7 + 5 * (one // width) for one in blocks)
+    last = np.minimum(chain.deleted, chain.n_instants - 1).tolist()
+    alone = zip(chain.created.tolist(), last, strict=True)
+    assert stores.final.tolist() == [reference.private_stores([taken], t)[0] for taken, t in alone]
 
 
 @given(histories())
