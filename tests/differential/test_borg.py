@@ -1,9 +1,10 @@
-"""The restated borg 1.2 against the real one."""
+"""The real borg 1.2 against its restatement, and against the preset."""
 
 import random
 
 import pytest
 
+from snapsim.policy import Policy
 from snapsim.types import Snapshot
 from tests.differential.oracles import borg
 from tests.differential.random_cases import DAY, HOUR, SECOND, ZONES, times
@@ -34,17 +35,36 @@ def case(chance):
     return BorgCase(archives, chosen, now_ns, chance.choice(ZONES))
 
 
+OURS = {"1H": "1h", "12H": "12h", "1w": "7d", "1m": "31d", "1y": "365d"}
+
+
+def preset(question):
+    """Return the same as a policy, or None where borg refuses to do anything."""
+    said = {
+        key: OURS.get(value, value) if key == "keep_within" else "unlimited" if value < 0 else value
+        for key, value in question.settings.items()
+    }
+    if not any(said.values()):
+        return None
+    return Policy(compat="borg-1.2", timezone=question.timezone, **said)
+
+
 def test_random_options_keep_what_borg_keeps():
     chance = random.Random(20231029)
     cases = [case(chance) for _ in range(CASES)]
-    thinned = 0
+    thinned = presets = 0
     for question, answer in zip(cases, RealBorg().prune(cases), strict=True):
         kept = borg.kept(
             question.snapshots, question.settings, now_ns=question.now_ns, timezone=question.timezone
         )
         assert kept == answer, question
+        if policy := preset(question):
+            decisions = policy.decide(question.snapshots, question.now_ns)
+            assert {n for n, one in enumerate(decisions) if one.keep} == answer, question
+            presets += 1
         thinned += 0 < len(answer) < len(question.snapshots)
     assert thinned >= CASES // 2
+    assert presets >= 1500
 
 
 def daily(count, last):

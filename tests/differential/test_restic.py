@@ -1,4 +1,4 @@
-"""The restated restic against the real one."""
+"""The real restic against its restatement, and against the preset."""
 
 import random
 import time
@@ -6,6 +6,7 @@ from datetime import datetime
 
 import pytest
 
+from snapsim.policy import Policy
 from snapsim.types import Snapshot
 from tests.differential.forged_restic import RealRestic
 from tests.differential.oracles import restic
@@ -76,6 +77,46 @@ def test_random_policies_keep_what_restic_keeps(real):
             thinned += 0 < len(answers[name]) < len(listed)
     assert compared >= 1000
     assert thinned >= 500  # neither everything nor nothing stays: the cases decide something
+
+
+OURS = {"1m": "1mo", "2m3d": "2mo3d", "1d1d": "1d", "1y5m7d2h": "1y5mo7d2h"}
+
+
+def preset(chosen):
+    """Return the same as a policy, or None where restic is given nothing to do."""
+    said = {}
+    for key, value in chosen.items():
+        if key == "keep_tag":
+            said[key] = [[tag for tag in tags if tag] for tags in value]
+        elif key.startswith("keep_within"):
+            said[key] = OURS.get(value, value)
+        elif value != 0:
+            said[key] = max(value, 0)  # of 0.14: less than none is none, but it is a policy
+    if not said:
+        return None
+    if not any(said.values()):  # such a one is refused here; restic deletes everything
+        said = {"keep_tag": [["what no snapshot has"]]}
+    return Policy(compat="restic-0.14", **said)
+
+
+def test_the_preset_keeps_what_restic_keeps(real):
+    """In UTC: elsewhere windows of the calendar depend on where restic runs, as the test below shows."""
+    chance = random.Random(16)
+    compared = thinned = 0
+    while compared < POLICIES * SCENARIOS:
+        chosen = settings(chance)
+        policy = preset(chosen)
+        if policy is None:
+            continue
+        scenarios = {f"host-{n}": history(chance) for n in range(SCENARIOS)}
+        answers = real.forget(scenarios, arguments(chosen))
+        now_ns = time.time_ns()
+        for name, listed in scenarios.items():
+            kept = {one.snapshot.id for one in policy.decide(listed, now_ns) if one.keep}
+            assert kept == answers[name], (chosen, name)
+            compared += 1
+            thinned += 0 < len(kept) < len(listed)
+    assert thinned >= 500
 
 
 @pytest.mark.parametrize(
