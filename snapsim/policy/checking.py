@@ -58,9 +58,8 @@ class Checkup:
     def findings(self) -> list[str]:
         """One sentence for each thing that is odd."""
         if self.timeline is not None and not self.timeline.max_live:
-            return [
-                "no rule is about what the schedule takes: with rules about classes, give each class a schedule"
-            ]
+            told = "no rule is about what the schedule takes: where rules are about classes, "
+            return [told + "give each class a schedule"]
         return [*self._endless(), *self._limits(), *self._idle(), *self._guards()]
 
     def _endless(self) -> Iterator[str]:
