@@ -202,6 +202,8 @@ class Work(NamedTuple):
         1 where the place represents its bucket.
     rank_of : int64 array, shape (n_snapshots + 1,)
         How often a bucket was picked from; then its rank.
+    first_rank : int64 array, shape (n_snapshots + 1,)
+        The rank of the first representative of each bucket; 0 where none uses up a count.
     winner : int64 array, shape (n_snapshots + 1,)
         The key of each bucket that is counted back from the reference; then its first representative.
     kept : int64 array, shape (n_snapshots,)
@@ -218,6 +220,7 @@ class Work(NamedTuple):
     outside: Int64Array
     picked: Int64Array
     rank_of: Int64Array
+    first_rank: Int64Array
     winner: Int64Array
     kept: Int64Array
     lost: Int64Array
@@ -248,6 +251,7 @@ def make_work(n_snapshots, n_keys):
         np.zeros(n_snapshots, dtype=np.int64),
         np.zeros(n_snapshots, dtype=np.int64),
         np.zeros(n_snapshots, dtype=np.int64),
+        np.zeros(n_snapshots + 1, dtype=np.int64),
         np.zeros(n_snapshots + 1, dtype=np.int64),
         np.zeros(n_snapshots + 1, dtype=np.int64),
         np.zeros(n_snapshots, dtype=np.int64),
@@ -420,7 +424,7 @@ def judge(order, n_live, now_column, now_ns, rules, semantics, snapshots, work, 
         which one would be needed.
     """
     kept, lost, bucket, picked, winner = work.kept, work.lost, work.bucket, work.picked, work.winner
-    rank_of, outside = work.rank_of, work.outside
+    rank_of, first_rank, outside = work.rank_of, work.first_rank, work.outside
     combine = semantics.combine
     n_rules = rules.row.shape[0]
     for place in range(n_live):
@@ -464,7 +468,9 @@ def judge(order, n_live, now_column, now_ns, rules, semantics, snapshots, work, 
         each = semantics.ties and rules.per_bucket[rule] == 1
         used = 0
         for number in range(n_buckets):
+            first_rank[number] = 0
             if rank_of[number] > 0:
+                first_rank[number] = used + 1
                 n_picked = rank_of[number]
                 rank_of[number] = used if each else used + 1
                 used += n_picked if each else 1
@@ -491,7 +497,7 @@ def judge(order, n_live, now_column, now_ns, rules, semantics, snapshots, work, 
         for place in range(n_live):
             one = order[place]
             number = bucket[place]
-            if number >= 0 and not picked[place] and rank_of[number] > most and combine != CASCADE:
+            if number >= 0 and not picked[place] and first_rank[number] > most and combine != CASCADE:
                 rival[rule, one] = OUTSIDE_COUNT
         add_oldest(rule, end, used, last_active, order, rules, semantics, work, rank, rival)
         for place in range(n_live):

@@ -496,6 +496,13 @@ def test_4_11_order_of_rules_counts_unless_they_are_combined_by_any():
     assert kept(texts, keep=[day, month]) == kept(texts, keep=[month, day]) == texts[1:]
 
 
+def test_4_11_twins_claim_their_bucket_even_if_the_count_is_used_up_between_them():
+    twins = [Snapshot(DAY + HOUR, id=name) for name in "ab"]
+    rules = {"combine": "claim", "tie_break": "all", "keep": [{"bucket": "day", "count": 1}, {"count": 9}]}
+    assert kept([Snapshot(DAY, id="older"), *twins], **rules) == ["a", "b"]
+    assert kept([Snapshot(DAY - 1, id="older"), *twins], **rules) == ["older", "a", "b"]
+
+
 # ---------------------------------------- 12: tags and groups
 
 
