@@ -1,15 +1,18 @@
-"""The real btrbk and the restated one keep the same snapshots."""
+"""The real btrbk, the restated one, and snapsim's own preset keep the same snapshots."""
 
 import random
 from datetime import UTC, datetime
 
 import pytest
 
+from snapsim.policy.translation.common import export_policy, import_policy
 from snapsim.types import Snapshot
 from tests.differential.btrbk import RealBtrbk, names
 from tests.differential.btrfs_mount import btrfs_mount
 from tests.differential.oracles.btrbk import UNITS, WEEKDAYS, kept
 from tests.differential.oracles.wall import DAY, HOUR, WEEK
+from tests.policy.test_compat_btrbk import named
+from tests.policy.tool_cases import snapshot, survivors
 
 pytestmark = [pytest.mark.integration, pytest.mark.needs_program("btrbk", "faketime")]
 
@@ -72,6 +75,20 @@ def compare(folder, snapshots, settings, now_ns, timezone):
 @pytest.mark.parametrize("seed", range(CASES))
 def test_the_real_program_keeps_what_is_restated(folder, seed):
     compare(folder, *case(seed))
+
+
+@pytest.mark.parametrize("seed", range(100, 124))
+def test_the_real_program_keeps_what_the_policy_keeps_that_it_was_written_from(folder, seed):
+    snapshots, settings, now_ns, timezone = case(seed)
+    form = settings["timestamp_format"]
+    text = "".join(f"{key} {value}\n" for key, value in settings.items())
+    policy = import_policy(text, "btrbk", timezone=timezone).policy
+    written = dict(line.split(maxsplit=1) for line in export_policy(policy, "btrbk").splitlines())
+    snapshots.sort(key=lambda one: one.time_ns)
+    left = RealBtrbk(folder).prune(snapshots, {**written, "timestamp_format": form}, now_ns, timezone)
+    told = [snapshot(n, named(one.time_ns // 10**9, form, timezone)) for n, one in enumerate(snapshots)]
+    name_of = names(snapshots, form, timezone)
+    assert {name_of[index] for index in survivors(policy, told, now_ns // 10**9)} == left
 
 
 def test_cases_delete_and_keep():

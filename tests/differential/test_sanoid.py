@@ -1,12 +1,15 @@
-"""The real sanoid and the restated one keep the same snapshots."""
+"""The real sanoid, the restated one, and snapsim's own preset keep the same snapshots."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
+from snapsim.policy.translation.common import export_policy, import_policy
 from snapsim.types import Snapshot
-from tests.differential.oracles.sanoid import kept
+from tests.differential.oracles.sanoid import class_of, kept
 from tests.differential.sanoid import RealSanoid
+from tests.policy.tool_cases import survivors
 
 pytestmark = [pytest.mark.integration, pytest.mark.needs_program("sanoid", "faketime")]
 
@@ -56,6 +59,17 @@ def compare(folder, snapshots, settings):
 @pytest.mark.parametrize("seed", range(24))
 def test_the_real_program_keeps_what_is_restated(tmp_path, seed):
     compare(tmp_path, *case(seed))
+
+
+@pytest.mark.parametrize("seed", range(100, 124))
+def test_the_real_program_keeps_what_the_policy_keeps_that_it_was_written_from(tmp_path, seed):
+    snapshots, settings = case(seed)
+    text = "".join(f"{key} = {value}\n" for key, value in settings.items())
+    policy = import_policy(f"[tank/data]\n{text}", "sanoid").policy
+    written = dict(line.strip().split(" = ") for line in export_policy(policy, "sanoid").splitlines()[1:])
+    left = RealSanoid(tmp_path).prune(snapshots, written, NOW_S * 10**9, "Europe/Berlin")
+    ours = [replace(one, classes=frozenset({class_of(one.name)} - {None})) for one in snapshots]
+    assert {snapshots[i].name for i in survivors(policy, ours, NOW_S)} == left
 
 
 def test_cases_delete_and_keep():

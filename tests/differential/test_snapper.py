@@ -1,15 +1,17 @@
-"""The real snapper and the restated one keep the same snapshots."""
+"""The real snapper, the restated one, and snapsim's own preset keep the same snapshots."""
 
 import random
 from datetime import UTC, datetime
 
 import pytest
 
+from snapsim.policy.translation.common import export_policy, import_policy
 from snapsim.types import Snapshot
 from tests.differential.btrfs_mount import btrfs_mount
 from tests.differential.oracles.snapper import kept
 from tests.differential.oracles.wall import DAY, HOUR, WEEK
 from tests.differential.snapper import RealSnapper
+from tests.policy.tool_cases import survivors
 
 pytestmark = [pytest.mark.integration, pytest.mark.needs_program("snapper", "faketime")]
 
@@ -115,6 +117,22 @@ def compare(folder, snapshots, settings, now_ns, timezone):
 @pytest.mark.parametrize("seed", range(CASES))
 def test_the_real_program_keeps_what_is_restated(folder, seed):
     compare(folder, *case(seed))
+
+
+PLAIN = [seed for seed in range(100, 160) if not any("-" in str(value) for value in case(seed)[1].values())][
+    :24
+]
+
+
+@pytest.mark.parametrize("seed", PLAIN)
+def test_the_real_program_keeps_what_the_policy_keeps_that_it_was_written_from(folder, seed):
+    snapshots, settings, now_ns, timezone = case(seed)
+    text = "".join(f'{key}="{value}"\n' for key, value in settings.items() if key.isupper())
+    policy = import_policy(text, "snapper", timezone=timezone).policy
+    written = dict(line.replace('"', "").split("=") for line in export_policy(policy, "snapper").splitlines())
+    left = RealSnapper(folder).prune(snapshots, written, now_ns, timezone)
+    ours = {snapshots[index].attributes["number"] for index in survivors(policy, snapshots, now_ns // 10**9)}
+    assert ours == left
 
 
 def test_cases_delete_and_keep():

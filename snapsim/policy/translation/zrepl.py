@@ -86,7 +86,7 @@ def _rules(text: str) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
     heads = [
         (place, match[1])
         for place, (_, line) in enumerate(said)
-        if (match := re.fullmatch(r"\s*(keep_sender|keep_receiver)\s*:", line))
+        if (match := re.fullmatch(r"\s*(keep_sender|keep_receiver)\s*:\s*(?:\[\s*\])?", line))
     ]
     notes = []
     if heads:
