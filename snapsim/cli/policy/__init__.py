@@ -6,13 +6,19 @@ __all__ = ["app"]
 
 app = group("policy", "Look at snapshot policies: what they say, keep, and would change.")
 _COMMANDS = {
-    "show": "Say what a policy means, and when its next snapshots are due.",
-    "check": "Find what is wrong with a policy, and what it comes to.",
-    "explain": "Say which of the snapshots that exist a policy keeps, which it deletes, and why.",
-    "calendar": "Show the recovery points that a policy holds, week by week.",
-    "compare": "Compare policies: what they hold, how far apart, and what they cost.",
-    "migrate": "Say what the first run under a new policy deletes, and when it has settled.",
-    "schema": "Print the JSON schema of policy files, for editors.",
+    "show": ("show:show", "Say what a policy means, and when its next snapshots are due."),
+    "check": ("check:check", "Find what is wrong with a policy, and what it comes to."),
+    "explain": (
+        "explain:explain",
+        "Say which of the snapshots that exist a policy keeps, which it deletes, and why.",
+    ),
+    "calendar": ("calendar:calendar", "Show the recovery points that a policy holds, week by week."),
+    "compare": ("compare:compare", "Compare policies: what they hold, how far apart, and what they cost."),
+    "migrate": (
+        "migrate:migrate",
+        "Say what the first run under a new policy deletes, and when it has settled.",
+    ),
+    "schema": ("schema:schema", "Print the JSON schema of policy files, for editors."),
 }
-for _place, (_name, _summary) in enumerate(_COMMANDS.items()):
-    app.command(f"snapsim.cli.policy.{_name}:{_name}", name=_name, help=_summary, sort_key=_place)
+for _place, (_name, (_where, _summary)) in enumerate(_COMMANDS.items()):
+    app.command(f"snapsim.cli.policy.{_where}", name=_name, help=_summary, sort_key=_place)
