@@ -117,57 +117,6 @@ def staircase(kind: str, block_size: int, parameters: Mapping[str, int] | None =
     return STAIRCASES[kind](block_size, **(parameters or {}))
 
 
-class Staircase(NamedTuple):
-    """Tables that grow in equal steps.
-
-    Attributes
-    ----------
-    least : int
-        What they take where nothing is held.  [bytes]
-    step : int
-        What is added.  [bytes]
-    width : int
-        For every so many blocks.  [blocks]
-    """
-
-    least: int
-    step: int
-    width: int
-
-    def climb(self, blocks: Int64Array) -> Int64Array:
-        """Return what the tables take for so many blocks: int64 array, in their shape.  [bytes]"""
-        return self.least + self.step * (blocks // self.width)
-
-
-def staircase(kind: str, block_size: int, parameters: Mapping[str, int] | None = None) -> Staircase:
-    """Return the tables of one store as a staircase, so that thousands of stores are followed at once.
-
-    Parameters
-    ----------
-    kind : str
-        A key of `KINDS`.
-    block_size : int
-        The mechanism's block size.  [bytes]
-    parameters : mapping of str to int, optional
-        Parameters of the kind, as the mechanism states them.
-
-    Returns
-    -------
-    Staircase
-        The same as `metadata_bytes`.
-
-    Raises
-    ------
-    MechanismError
-        Tables of this kind do not grow with the blocks of one store alone.
-    """
-    if kind not in STAIRCASES:
-        raise MechanismError(
-            f"metadata kind {kind!r} does not fit private stores: it must be one of {', '.join(STAIRCASES)}"
-        )
-    return STAIRCASES[kind](block_size, **(parameters or {}))
-
-
 def metadata_bytes(kind: str, usage: Usage, parameters: Mapping[str, int] | None = None) -> Int64Array:
     """Return what a mechanism's tables take.
 
@@ -357,23 +306,6 @@ def _clusters(usage: Usage) -> Int64Array:
     """Return the clusters that hold data: counted apart where the data matrix counts subclusters."""
     return usage.count("clusters" if "clusters" in usage.counts else "data")
 
-
-def _flat(block_size: int) -> Staircase:
-    """Nothing, whatever the block size."""
-    return Staircase(0, 0, block_size)
-
-
-def _each_block(block_size: int, *, bytes_per_block: int) -> Staircase:
-    """So many bytes for each block, whatever its size."""
-    del block_size
-    return Staircase(0, bytes_per_block, 1)
-
-
-STAIRCASES: Mapping[str, Callable[..., Staircase]] = {
-    "none": _flat,
-    "exception-store": _exceptions,
-    "per-version": _each_block,
-}
 
 def _flat(block_size: int) -> Staircase:
     """Nothing, whatever the block size."""

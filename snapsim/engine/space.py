@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from snapsim.engine.lifetimes import LifetimeMatrix
 from snapsim.engine.metadata import Staircase
-from snapsim.engine.metadata import Staircase
 from snapsim.engine.space_kernels import add_stores, link
 from snapsim.errors import UsageError
 from snapsim.types import Int64Array
@@ -451,12 +450,12 @@ def private_stores(
     Stores
         The sums.
     """
-    held, tables = np.zeros((2, snapshots.n_instants), np.int64)
+    n = snapshots.n_instants
+    held, blocks = np.zeros((2, n), np.int64)
+    between, climbs = np.zeros((2, n + 1), np.int64)
     final = np.zeros(len(snapshots.created), np.int64)
-    last = np.minimum(snapshots.deleted, snapshots.n_instants - 1)
-    between = np.zeros(snapshots.n_instants + 1, np.int64)
-    climb = np.array(staircase, np.int64)
     add_stores(
-        matrix.sums.arrays, snapshots.created, last, matrix.block_size, size, climb, between, held, tables, final
+        matrix.sums.arrays, snapshots.created, np.minimum(snapshots.deleted, n - 1), matrix.block_size, size,
+        np.array(staircase, np.int64), between, blocks, held, climbs, final,
     )  # fmt: skip
-    return Stores(held, tables, final)
+    return Stores(held, np.cumsum(climbs)[:-1], final)

@@ -84,17 +84,17 @@ def link(
 
 
 @kernel(allocates=False)
-def add_stores(arrays, created, last, unit, size, staircase, between, held, tables, final):
+def add_stores(arrays, created, last, unit, size, staircase, between, blocks, held, climbs, final):
     """Sum private stores by instant, one store after the other.
 
-    What the store of k holds at T, BOX((-inf, k] x (k, T]), is a running sum along one row: that of the prefix
-    sums, and the cells of the few rows between it and k, which `between` has by column.  No look-up is made
-    for a pair of them, and a store only grows, so that its tables are a staircase that is climbed once.
+    What the store of k holds at T, BOX((-inf, k] x (k, T]), lies in one row of the prefix sums for all T; the
+    cells of the few rows between that row and k are added up beside it (without prefix sums, those of all
+    rows: they stay from one store to the next).  So no look-up is made for a pair of them.
 
     Parameters
     ----------
     arrays : BoxArrays
-        The counts; without prefix sums all rows are between.
+        The counts.
     created, last : int64 arrays, shape (n_snapshots,)
         First and last instant of each store; `created` increasing.
     unit : int
@@ -105,41 +105,67 @@ def add_stores(arrays, created, last, unit, size, staircase, between, held, tabl
         Tables of an empty store [bytes], and how much is added [bytes] for every so many blocks.
     between : int64 array, shape (n_columns + 1,)
         Work space, zero.
-    held, tables : int64 arrays, shape (n_instants,)
-        Added to: data and tables of all stores, up to the last instant of each.  [bytes]
+    blocks : int64 array, shape (n_instants,)
+        Work space.
+    held : int64 array, shape (n_instants,)
+        Added to: data of all stores, up to the last instant of each.  [bytes]
+    climbs : int64 array, shape (n_instants + 1,)
+        Added to: how much the tables of all stores change at an instant.  [bytes]
     final : int64 array, shape (n_snapshots,)
         Filled with what each store holds at its last instant.  [blocks]
     """
     prefix, start, column, running = arrays.prefix, arrays.start, arrays.column, arrays.running
     stride = arrays.stride[0]
     least, step, width = staircase[0], staircase[1], staircase[2]
-    most = size if size else np.int64(1 << 62)
-    low, high = 0, 0  # rows that `between` has
+    rows = 0
     for one in range(created.shape[0]):
         taken = created[one]
+        length = last[one] + 1 - taken
         end = taken + 2
         group = end // stride if stride else 0
-        if group * stride != low:
-            for cell in range(start[low], start[high]):
-                between[column[cell]] = 0
-            low = high = group * stride
-        for cell in range(start[high], start[end]):
-            between[column[cell]] += running[cell + 1] - running[cell]
-        high = end
-        before = np.int64(prefix[group, taken + 1])
-        blocks = np.int64(0)
+        row_sums = prefix[group, taken + 1 : taken + 1 + length]
+        store, sums = blocks[:length], held[taken : taken + length]
+        base = np.int64(row_sums[0])
+        for i in range(length):
+            store[i] = np.int64(row_sums[i]) - base
+        if stride:
+            found = False
+            for row in range(group * stride, end):
+                cell = first_at_least(column, start[row], start[row + 1], taken + 1)
+                while cell < start[row + 1] and column[cell] <= last[one]:
+                    between[column[cell]] += running[cell + 1] - running[cell]
+                    cell += 1
+                    found = True
+        else:
+            for cell in range(start[rows], start[end]):
+                between[column[cell]] += running[cell + 1] - running[cell]
+            rows = end
+            found = True
+        if found:
+            beside = between[taken : taken + length]
+            total = np.int64(0)
+            for i in range(1, length):
+                total += beside[i]
+                store[i] += total
+            if stride:
+                beside[:] = 0
+        if size:
+            for i in range(length):
+                sums[i] += min(store[i] * unit, size)
+        else:
+            for i in range(length):
+                sums[i] += store[i] * unit
+        final[one] = store[length - 1]
         table = least
+        climbs[taken] += least
         full = width
-        for instant in range(taken, last[one] + 1):
-            if instant > taken:
-                before -= between[instant]
-                blocks = np.int64(prefix[group, instant + 1]) - before
-            while blocks >= full:
-                table += step
-                full += width
-            held[instant] += min(blocks * unit, most)
-            tables[instant] += table
-        final[one] = blocks
+        while full <= final[one]:  # a store only grows
+            here = first_at_least(store, 0, length, full)
+            steps = (store[here] - full) // width + 1
+            climbs[taken + here] += steps * step
+            table += steps * step
+            full += steps * width
+        climbs[taken + length] -= table
 
 
 @kernel(allocates=False)
