@@ -46,3 +46,22 @@ def test_the_preset_keeps_what_sanoid_keeps():
 def test_a_class_that_sanoid_does_not_have_is_refused():
     with pytest.raises(PolicyError, match="keep_quarterly has no meaning for sanoid: it knows keep_minutely"):
         Policy(compat="sanoid", keep_quarterly=1)
+
+
+def test_a_policy_of_which_no_class_keeps_anything_is_refused():
+    with pytest.raises(PolicyError, match="policy keeps nothing"):
+        Policy(compat="sanoid", keep_daily=0)
+
+
+def test_a_class_without_a_count_goes_and_one_that_is_not_sanoids_stays():
+    old = [snapshot(n, 1000 * n, classes=(name,)) for n, name in enumerate(["hourly", "daily", "quarterly"])]
+    assert survivors(Policy(compat="sanoid", keep_daily=1), old, 10**9) == {1, 2}
+
+
+def test_of_equal_times_always_the_same_goes():
+    twins = [snapshot(n, 1000, classes=("daily",)) for n in range(5)]
+    kept = survivors(Policy(compat="sanoid", keep_daily=2), twins, 10**9)
+    assert {twins[index].id for index in kept} == {
+        twins[::-1][index].id
+        for index in survivors(Policy(compat="sanoid", keep_daily=2), twins[::-1], 10**9)
+    }

@@ -87,3 +87,10 @@ def test_halves_that_different_algorithms_clean_up_wait_for_each_other():
 def test_what_snapper_does_not_count_is_refused():
     with pytest.raises(PolicyError, match="keep_minutely has no meaning for snapper"):
         Policy(compat="snapper", keep_minutely=1)
+
+
+def test_an_algorithm_that_is_not_selected_is_left_alone():
+    both = [snapshot(n, 100 * n, cleanup="number" if n % 2 else "timeline") for n in range(6)]
+    timeline = {"attributes": {"cleanup": "timeline"}}
+    assert survivors(Policy(compat="snapper", keep_daily=1), both, 10**6) == {0}
+    assert survivors(Policy(compat="snapper", keep_daily=1, select=timeline), both, 10**6) == {0, 1, 3, 5}

@@ -1,4 +1,4 @@
-"""The presets of zrepl, znapzend and zfs-autobackup, and what is restated of them, keep the same snapshots."""
+"""The presets of zrepl, znapzend and zfs-autobackup, and the restated tools, keep the same snapshots."""
 
 import random
 
@@ -141,3 +141,14 @@ def test_the_preset_keeps_what_zfs_autobackup_keeps():
 def test_a_period_longer_than_its_age_is_refused():
     with pytest.raises(PolicyError, match="plan: '1m1w': 1m is longer than 1w"):
         Policy(compat="zfs-autobackup", plan="1m1w")
+
+
+def test_of_znapzend_the_hour_shown_twice_is_the_one_difference():
+    first = 1_729_987_200  # 2024-10-27 02:00 in Berlin, and again an hour later
+    snapshots = [snapshot(0, first - 60 * 30), snapshot(1, first), snapshot(2, first + 3600)]
+    settings = {"plan": "6h=>3h"}
+    expected = znapzend.kept(snapshots, settings, now_ns=(first + 3600) * SECOND, timezone="Europe/Berlin")
+    policy = Policy(compat="znapzend", timezone="Europe/Berlin", **settings)
+    assert expected == {0, 1, 2}
+    assert survivors(policy, snapshots, first + 3600) == {0, 2}
+    assert survivors(policy, snapshots[:2], first) == {0, 1}
