@@ -54,7 +54,7 @@ HUGE = 1 << 40
 """Stands for a count without limit."""
 NO_TIME = np.iinfo(np.int64).min
 """Nothing to count a window back from: it keeps everything."""
-FOREVER = np.iinfo(np.int64).max
+FOREVER = int(np.iinfo(np.int64).max)
 """Stands for an age without limit.  [ns]"""
 
 
@@ -310,7 +310,7 @@ def divide(rule, order, n_live, now_column, now_ns, rules, semantics, snapshots,
     work.clock[0] += 1
     now = work.clock[0]
     n_buckets = 0
-    previous = -1
+    previous = np.int64(-1)
     greatest = NO_TIME
     for place in range(n_live):
         one = order[place]
@@ -343,10 +343,8 @@ def divide(rule, order, n_live, now_column, now_ns, rules, semantics, snapshots,
             continue
         if every > 0:
             # such keys are not dense; only where numbers are out of the order of time does one come back
-            age = reference_ns - time_ns
-            if time_ns >= reference_ns:
-                age = 0
-            elif age < 0:  # more than int64 holds
+            age = max(reference_ns, time_ns) - time_ns
+            if age < 0:  # more than int64 holds
                 age = FOREVER
             key = (age - lowest) // every
             same = n_buckets - 1
