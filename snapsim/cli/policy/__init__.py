@@ -18,6 +18,14 @@ _COMMANDS = {
         "migrate:migrate",
         "Say what the first run under a new policy deletes, and when it has settled.",
     ),
+    "import": (
+        "translate:import_policy",
+        "Read a policy in the words of another tool (restic, borg, sanoid, ...).",
+    ),
+    "export": (
+        "translate:export_policy",
+        "Write a policy in the words of another tool, or say what it cannot express.",
+    ),
     "schema": ("schema:schema", "Print the JSON schema of policy files, for editors."),
 }
 for _place, (_name, (_where, _summary)) in enumerate(_COMMANDS.items()):
