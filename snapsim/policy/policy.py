@@ -695,19 +695,26 @@ class Policy:
         str
             Name, schedule, rules, time zone and kind of snapshot.
         """
-        rules = ", ".join(
-            f"{rule.name} {rule.window.text}"
-            if rule.window
-            else f"{rule.name} {UNLIMITED if rule.count is None else rule.count}"
-            for rule in self.rules
-        )
+        rules = ", ".join(filter(None, map(_told, self.rules)))
         kind = (
             ""
             if self.kind is SnapshotKind.DISK
             else f", {self.kind.value} snapshots with {format_size(self.ram)} of RAM"
         )
         when = f"{self.name + ': ' if self.name else ''}{self.schedule or 'by hand'}"
-        return f"{when}, keep {rules}{kind} ({self.timezone})"
+        as_whom = "" if self.compat == "snapsim" else f", as {self.compat}"
+        return f"{when}, keep {rules}{kind} ({self.timezone}{as_whom})"
+
+
+def _told(rule: Rule) -> str:
+    """Say a rule in few words; nothing for one that only sieves for others."""
+    if rule.count == 0 or (rule.window and not rule.window.length_ns):
+        return ""
+    far = rule.window or rule.back is not None or rule.age_ns
+    often = UNLIMITED if rule.count is None and not far else "" if rule.count is None else str(rule.count)
+    # distances in seconds, and those that only let the future in, are said by the rule's name
+    back = "" if rule.back is None or rule.back < 0 or rule.bucket == "second" else f"{rule.back} back"
+    return " ".join(filter(None, (rule.name, often, rule.window.text if rule.window else "", back)))
 
 
 def _classes(given: Mapping[str, Mapping[str, Any]] | Sequence[ClassTable]) -> tuple[ClassTable, ...]:

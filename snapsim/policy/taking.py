@@ -6,9 +6,11 @@ asks for.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import reduce
+from operator import or_
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -25,6 +27,22 @@ _MOST_CLASSES = 64  # one bit each
 _DISK, _MEMORY = 1, 2
 _KINDS = {SnapshotKind.DISK: _DISK, SnapshotKind.MEMORY: _MEMORY, SnapshotKind.FULL: _DISK | _MEMORY}
 _NAMES = {bits: kind for kind, bits in _KINDS.items()}
+
+
+def together(kinds: Iterable[SnapshotKind]) -> SnapshotKind:
+    """Return what one snapshot holds that has to be all of several kinds.
+
+    Parameters
+    ----------
+    kinds : iterable of SnapshotKind
+        At least one.
+
+    Returns
+    -------
+    SnapshotKind
+        Disk and memory make a full one.
+    """
+    return _NAMES[reduce(or_, (_KINDS[kind] for kind in kinds))]
 
 
 class Consistency(StrEnum):

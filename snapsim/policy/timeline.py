@@ -22,6 +22,7 @@ from snapsim.policy.retention_kernels import Verdicts, replay
 from snapsim.policy.schedule import Interval, Schedule
 from snapsim.policy.space import decide_with_space
 from snapsim.policy.tables import Select
+from snapsim.policy.taking import together
 from snapsim.policy.times import format_instant
 from snapsim.types import Decision, Int64Array, Snapshot, SnapshotKind
 from snapsim.units import format_duration, parse_duration
@@ -366,8 +367,8 @@ def run(
     else:
         _only_for_classes(writes=writes, downtimes=downtimes, events=events, duration_ns=duration_ns)
         taken = _taken(keys, policy.schedule)
-    if pool is not None:
-        return replace(_space_loop(policy, keys.time_ns, taken, pool, progress), agenda=agenda)
+    if pool is not None or not {"class", "classes", "kind"}.isdisjoint(policy.group_by):
+        return replace(_one_by_one(policy, keys.time_ns, taken, pool, progress), agenda=agenda)
     timeline = replace(_loop(policy, keys, taken), agenda=agenda) if agenda else _loop(policy, keys, taken)
     if progress is not None:
         progress(keys.time_ns.size, keys.time_ns.size)
@@ -404,14 +405,14 @@ def _loop(policy: Policy, keys: CalendarKeys, taken: Taken, *, queues: bool | No
     return Timeline(policy, keys.time_ns, taken.created, deleted, taken, verdicts, stays)
 
 
-def _space_loop(
+def _one_by_one(
     policy: Policy,
     instants: Int64Array,
     taken: Taken,
-    pool: "PoolAt",
+    pool: "PoolAt | None",
     progress: Callable[[int, int | None], None] | None,
 ) -> Timeline:
-    """Take and prune one by one: what goes depends on how full the pool is, and that on what is there."""
+    """Take and prune one by one: what goes depends on the pool, and that on what is there, or on groups."""
     snapshots = [
         _snapshot(policy, *one)
         for one in zip(instants[taken.created].tolist(), taken.asked.tolist(), strict=True)
@@ -422,8 +423,11 @@ def _space_loop(
     live: list[Snapshot] = []
     for snapshot, instant in zip(snapshots, taken.created.tolist(), strict=True):
         live.append(snapshot)
-        decisions = decide_with_space(
-            policy, live, snapshot.time_ns, _pool_at(pool, number, taken.created, instant)
+        now_ns = snapshot.time_ns
+        decisions = (
+            decide(policy, live, now_ns)
+            if pool is None
+            else decide_with_space(policy, live, now_ns, _pool_at(pool, number, taken.created, instant))
         )
         for decision in decisions:
             index = number[decision.snapshot.time_ns]
@@ -472,12 +476,6 @@ def _candidates(policy: Policy, keys: CalendarKeys, taken: Taken) -> judgement.C
     rules, created = policy.rules, taken.created.copy()
     time_ns = keys.time_ns[created]
     after, until = retention.window_table(rules, keys)
-    selecting = any(rule.select for rule in rules)
-    snapshots = (
-        [_snapshot(policy, *one) for one in zip(time_ns.tolist(), taken.asked.tolist(), strict=True)]
-        if selecting
-        else []
-    )
     return judgement.Candidates(
         time_ns,
         created,
@@ -485,23 +483,38 @@ def _candidates(policy: Policy, keys: CalendarKeys, taken: Taken) -> judgement.C
         number_table(rules, keys),
         after,
         until,
-        retention.selection_table(rules, snapshots),
+        _selections(policy, time_ns, taken.asked),
         np.zeros(created.size, dtype=np.int64),
         np.ones(created.size, dtype=np.bool_),
         taken.asked.copy(),
     )
 
 
+def _selections(policy: Policy, time_ns: Int64Array, asked: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Return what each rule that selects is about: where none asks for names, only classes differ."""
+    selects = [rule.select for rule in policy.rules if rule.select]
+    if not selects:
+        return np.zeros((0, 0), dtype=np.bool_)
+    which, inverse = np.arange(asked.size), np.arange(asked.size)
+    if all(select.name is None for select in selects):
+        _, which, inverse = np.unique(asked, return_index=True, return_inverse=True)
+    distinct = zip(time_ns[which].tolist(), asked[which].tolist(), strict=True)
+    snapshots = [_snapshot(policy, *one) for one in distinct]
+    return np.ascontiguousarray(retention.selection_table(policy.rules, snapshots)[:, inverse])
+
+
 def _snapshot(policy: Policy, time_ns: int, asked: int) -> Snapshot:
     texts = policy.schedule.texts if policy.schedule else ()
-    names = [one.name for one in policy.classes] or texts
+    # "@hourly" asks for the class "hourly"
+    names = [one.name for one in policy.classes] or [text.removeprefix("@") for text in texts]
     classes = frozenset(name for part, name in enumerate(names) if asked >> part & 1)
+    asking = [one for one in policy.schedule_classes if one.name in classes]
     name = format_instant(time_ns)
     return Snapshot(
         time_ns=time_ns,
         name=name,
         id=name,
-        kind=policy.kind,
+        kind=together(one.kind for one in asking) if asking else policy.kind,
         classes=classes,
         attributes=_own_attributes(policy.select),
     )

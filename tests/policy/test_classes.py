@@ -174,3 +174,32 @@ def test_one_decision_for_all_disks_of_a_machine():
     held = [*disks("vda", day=0, tags=frozenset({"hold"})), *disks("vdb", day=0), *snapshots[2:]]
     policy = Policy(keep_last=1, protect={"tags": ["hold"]})
     assert [one.keep for one in policy.decide_sets(held, START + 3 * DAY)] == [True, True, False, True, True]
+
+
+# ---------------------------------------- groups and kinds in a simulated run
+
+
+def test_groups_are_decided_about_separately_over_time():
+    policy = Policy(schedule=["@hourly", "0 2 * * *"], keep_last=2, group_by=["class"])
+    timeline = policy.timeline(QUARTERS)
+    held = [one.snapshot for one in timeline.decisions(-1) if one.keep]
+    assert [sorted(one.classes) for one in held] == [["0 2 * * *", "hourly"]] * 2 + [["hourly"]] * 2
+    assert len(timeline.kept(-1)) == 4
+    for instant in range(0, QUARTERS.size, 50):
+        kept = [one.snapshot.time_ns for one in timeline.decisions(instant) if one.keep]
+        assert QUARTERS[timeline.kept(instant)].tolist() == kept
+
+
+def test_rules_can_be_about_what_a_class_holds():
+    policy = Policy(classes=CLASSES, keep=[{"select": {"kind": "full"}, "name": "full", "count": 5}])
+    timeline = policy.timeline(QUARTERS)
+    full = [one for one in timeline.decisions(-1) if one.snapshot.kind is SnapshotKind.FULL]
+    assert len(full) == 5
+    assert all("full" in " ".join(one.reasons) for one in full)
+
+
+def test_sanoid_with_a_plain_schedule_knows_its_classes():
+    policy = Policy(compat="sanoid", schedule=["@hourly", "@daily"], keep_hourly=5, keep_daily=3)
+    timeline = policy.timeline(QUARTERS)
+    # what is at most five hours old are six; of the days the newest three, or at midnight three beside it
+    assert timeline.max_live == 6 + 3

@@ -111,9 +111,9 @@ def test_ticks_of_different_schedules_make_one_snapshot():
     assert timeline.created.tolist() == list(range(25))
     assert timeline.shifted_ticks == 0
     assert timeline.max_shift_ns == 0
-    assert timeline.snapshot(0).classes == {"@hourly", "@daily", "0 */6 * * *"}
-    assert timeline.snapshot(6).classes == {"@hourly", "0 */6 * * *"}
-    assert timeline.snapshot(7).classes == {"@hourly"}
+    assert timeline.snapshot(0).classes == {"hourly", "daily", "0 */6 * * *"}
+    assert timeline.snapshot(6).classes == {"hourly", "0 */6 * * *"}
+    assert timeline.snapshot(7).classes == {"hourly"}
 
 
 def test_shifted_ticks_are_counted():
