@@ -1,4 +1,8 @@
-"""Policies evaluated in a second: timeline and space over a year of hourly instants."""
+"""Policies evaluated in a second: timeline and space over a year of hourly instants.
+
+Plain policies, whose rules know nothing of each other, are decided by queues; those that decide as another
+tool does, by the kernel that looks at everything that exists after each snapshot.
+"""
 
 import time
 from typing import Any
@@ -25,7 +29,8 @@ _POLICIES = {
     "720 hourly, 90 daily": {"keep_hourly": 720, "keep_daily": 90},
 }
 _SHARING = ("dm-thin", "qcow2-external")  # one store for all snapshots; a layer for each
-_PRIVATE = ("dm-snapshot",)  # a store for each snapshot: as many look-ups as snapshots at every instant
+_PRIVATE = ("dm-snapshot",)  # a store for each snapshot: all of them change at every instant
+_TOOLS = ("borg-1.2", "proxmox", "snapper", "btrbk")
 _MANY = 100
 """More snapshots than this at a time are beyond what is promised.  [snapshots]"""
 _AT_ONCE = 10
@@ -43,18 +48,15 @@ def run(scale: Scale) -> list[dict[str, Any]]:
         seed=1,
     )
     lifetimes = ss.count_lifetimes(trace, every="1h", block_size="64KiB")
-    return [
-        _row(lifetimes, name, rules, mechanism, scale)
-        for mechanism in (*_SHARING, *_PRIVATE)
-        for name, rules in _POLICIES.items()
-        if mechanism in _SHARING or rules["keep_hourly"] < _MANY
-    ]
+    few = {name: rules for name, rules in _POLICIES.items() if rules["keep_hourly"] < _MANY}
+    cases = [("snapsim", mechanism, name) for mechanism in _SHARING for name in _POLICIES]
+    cases += [("snapsim", mechanism, name) for mechanism in _PRIVATE for name in few]
+    cases += [(tool, _SHARING[0], name) for tool in _TOOLS for name in few]
+    return [_row(lifetimes, name, tool, mechanism, scale) for tool, mechanism, name in cases]
 
 
-def _row(
-    lifetimes: LifetimeMatrix, name: str, rules: dict[str, int], mechanism: str, scale: Scale
-) -> dict[str, Any]:
-    policy = ss.Policy(schedule="@hourly", **rules)
+def _row(lifetimes: LifetimeMatrix, name: str, tool: str, mechanism: str, scale: Scale) -> dict[str, Any]:
+    policy = ss.Policy(schedule="@hourly", compat=tool, **_POLICIES[name])
     timeline = policy.timeline(lifetimes.instants)
     system = ss.mechanism(mechanism)
     if system.block_size != lifetimes.block_size:
@@ -81,11 +83,12 @@ def _row(
     seconds = interleaved({"both": evaluate, "timeline": decide, "growth": growth}, rounds=scale.rounds)
     return {
         "policy": name,
+        "tool": tool,
         "mechanism": mechanism,
         "sharing": system.sharing,
         "instants": len(lifetimes.instants),
         "max_live": timeline.max_live,
-        "promised": timeline.max_live < _MANY and mechanism in _SHARING,
+        "way": "general" if tool != "snapsim" else "many" if timeline.max_live >= _MANY else system.sharing,
         "rounds": scale.rounds,
         "per_second": rate(1, seconds["both"]),
         "timeline_per_second": rate(1, seconds["timeline"]),

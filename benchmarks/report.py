@@ -244,6 +244,7 @@ TABLES: Mapping[str, tuple[str, Mapping[str, Callable[[Row], str]]]] = {
         "Policies, one core: decisions and space over a year",
         {
             "policy, hourly snapshots": _text("policy"),
+            "decides as": _text("tool"),
             "mechanism": _text("mechanism"),
             "instants": _count("instants"),
             "most live": _text("max_live"),
