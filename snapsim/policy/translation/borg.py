@@ -15,12 +15,13 @@ from snapsim.policy.translation.common import Translated, Translator
 from snapsim.policy.translation.options import (
     Options,
     Vocabulary,
+    exact_length,
     read_options,
     said_by_options,
     whole_number,
     whole_units,
 )
-from snapsim.units import DAY, HOUR, MINUTE, SECOND, format_duration
+from snapsim.units import DAY, HOUR, MINUTE, SECOND
 
 _COUNTS = {"second": "secondly", "minute": "minutely", "hour": "hourly", "day": "daily", "week": "weekly",
            "month": "monthly", "week13": "13weekly", "quarter": "3monthly", "year": "yearly"}  # fmt: skip
@@ -113,8 +114,10 @@ def read(text: str, name: str, timezone: str | None, *, tool: str) -> Translated
                 raise PolicyError("archives are chosen twice: give one of -a and --prefix, once")
             pattern = _pattern(key, value)
             continue
-        if key in limits or {key, *limits} >= {"last", "secondly"}:
-            raise PolicyError(f"--keep-{key} is given twice (--keep-last is --keep-secondly): give it once")
+        if key in limits:
+            raise PolicyError(f"--keep-{key} is given twice: give it once")
+        if tool == "borg-1.2" and {key, *limits} >= {"last", "secondly"}:
+            raise PolicyError("--keep-last and --keep-secondly are one option: give it once")
         limits[key] = _limit(key, value, tool)
     limits = {key: limit for key, limit in limits.items() if limit != 0}
     if not limits:
@@ -163,7 +166,7 @@ def _nanoseconds(interval: str) -> str:
 
 def _words(limit: int | str) -> tuple[str, int | str]:
     if isinstance(limit, str):
-        return "within", format_duration(int(_nanoseconds(limit)))
+        return "within", exact_length(int(_nanoseconds(limit)))
     return "count", UNLIMITED if limit < 0 else limit
 
 

@@ -11,6 +11,7 @@ from snapsim.policy.compat import tools
 from snapsim.policy.policy import Policy
 from snapsim.policy.retention import Rule
 from snapsim.policy.windows import Window
+from snapsim.units import DAY, HOUR, MINUTE, SECOND
 
 
 class Options(NamedTuple):
@@ -269,9 +270,28 @@ def whole_units(window: Window, units: Mapping[str, int], *, option: str, title:
     raise PolicyError(f"{title} cannot express {option} {window.text}: its smallest unit is {smallest}")
 
 
+def exact_length(length_ns: int) -> str:
+    """Write a length of whole seconds in our own words, and exactly.
+
+    Parameters
+    ----------
+    length_ns : int
+        The length.  [ns]
+
+    Returns
+    -------
+    str
+        Such as "90min".
+    """
+    units = {"d": DAY, "h": HOUR, "min": MINUTE, "s": SECOND}
+    unit = next(name for name, length in units.items() if length_ns % length == 0)
+    return f"{length_ns // units[unit]}{unit}"
+
+
 __all__ = [
     "Options",
     "Vocabulary",
+    "exact_length",
     "read_options",
     "said_by_options",
     "whole_number",

@@ -8,7 +8,8 @@ from snapsim.errors import PolicyError
 from snapsim.policy.compat import tools
 from snapsim.policy.policy import Policy
 from snapsim.policy.translation.common import Translated, Translator
-from snapsim.units import HOUR, MINUTE, SECOND, format_duration, parse_duration
+from snapsim.policy.translation.options import exact_length
+from snapsim.units import HOUR, MINUTE, SECOND, parse_duration
 
 _UNITS = {"h": HOUR, "m": MINUTE, "s": SECOND}
 _TTL = re.compile(r"(?:^|\s)(?:--ttl[ =]|ttl:)\s*[\"']?(?P<ttl>[^\s\"']+)", re.MULTILINE)
@@ -53,12 +54,12 @@ def read(text: str, name: str, timezone: str | None) -> Translated:
     values: dict[str, Any] = {}
     ttl = _nanoseconds(life) if life else 0
     if ttl:
-        values["expire"] = {"ttl": format_duration(ttl)}
+        values["expire"] = {"ttl": exact_length(ttl)}
     else:
         notes.append("no ttl: Velero takes 720h")
     if (cron := _SCHEDULE.search(words)) is not None:
         every = _EVERY.fullmatch(cron["cron"])
-        values["schedule"] = format_duration(_nanoseconds(every[1])) if every else cron["cron"]
+        values["schedule"] = exact_length(_nanoseconds(every[1])) if every else cron["cron"]
         if every:
             notes.append("@every counts from when Velero was started, here from 1970")
     return Translated(Policy(compat="velero", name=name, timezone=timezone, **values), tuple(notes))
