@@ -14,6 +14,10 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from snapsim import report as report
     from snapsim import units as units
     from snapsim import viz as viz
+    from snapsim.devices import Device as Device
+    from snapsim.devices import device as device
+    from snapsim.devices import devices as devices
+    from snapsim.engine.histogram import Histogram as Histogram
     from snapsim.engine.lifetimes import LifetimeMatrix as LifetimeMatrix
     from snapsim.mechanisms import Mechanism as Mechanism
     from snapsim.mechanisms import mechanism as mechanism
@@ -61,8 +65,10 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
 _PUBLIC = {
     "Decision": "types",
     "DISCARD": "types",
+    "Device": "devices",
     "FLUSH": "types",
     "Growth": "planning.growth",
+    "Histogram": "engine.histogram",
     "Ladder": "tuning.ladder",
     "run_policy": "planning.running",
     "LifetimeMatrix": "engine.lifetimes",
@@ -83,6 +89,8 @@ _PUBLIC = {
     "compare": "policy.comparing",
     "count_group": "planning.lifetimes",
     "count_lifetimes": "planning.lifetimes",
+    "device": "devices",
+    "devices": "devices",
     "evaluate": "planning.outlook",
     "exclusive": "planning.reclaim",
     "explain": "policy.explaining",

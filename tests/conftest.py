@@ -19,6 +19,7 @@ PROGRAMS = {
     "sanoid": "sanoid",
     "faketime": "faketime",
     "btrfs": "btrfs-progs",
+    "fio": "fio",
     "mkfs.btrfs": "btrfs-progs",
 }
 

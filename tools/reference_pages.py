@@ -21,9 +21,10 @@ os.environ["COLUMNS"] = str(WIDTH)  # before the command line is imported
 import snapsim as ss  # noqa: E402  see above
 from snapsim import errors, schema  # noqa: E402
 from snapsim.cli import running  # noqa: E402
+from snapsim.devices import Device  # noqa: E402
 from snapsim.mechanisms import Mechanism  # noqa: E402
 from snapsim.traces.formats import formats, open_trace, reader  # noqa: E402
-from snapsim.units import format_size  # noqa: E402
+from snapsim.units import format_duration, format_size  # noqa: E402
 
 HEAD = "<!-- Written by tools/reference_pages.py: change the code that it reads, not this page. -->"
 
@@ -33,6 +34,7 @@ def pages() -> dict[str, str]:
     return {
         "formats.md": _page("Trace formats", _formats()),
         "mechanisms.md": _page("Mechanisms", _mechanisms()),
+        "devices.md": _page("Storage devices", _devices()),
         "quantities.md": _page("Reported quantities", _quantities()),
         "cli.md": _page("The command line", _cli()),
         "exit_codes.md": _page("Errors and exit statuses", _exit_codes()),
@@ -182,6 +184,66 @@ def _mechanism(one: Mechanism) -> Iterator[str]:
     if one.caveats:
         yield "Keep in mind:"
         yield "\n".join(f"- {text}" for text in one.caveats)
+
+
+# --- devices ------------------------------------------------------------------------------------------------
+
+
+def _devices() -> Iterator[str]:
+    yield (
+        "How long storage devices take, as data: one TOML file each. **Data sheet** is what a maker "
+        "promises, **literature** what others published, **measured here** what `snapsim device measure` "
+        "found, and **assumed** what nobody measured: a plausible figure that a measurement should replace."
+    )
+    found = [ss.device(name) for name in ss.devices()]
+    yield _table(
+        ("name", "device", "requests at a time", "next request"),
+        [(f"[`{one.name}`](#{one.name})", one.title, one.channels, _order(one)) for one in found],
+    )
+    for one in found:
+        yield f"## {one.name}"
+        yield _table(("", "random", "sequential", "rate of a channel", "at most"), _accesses(one))
+        facts = {
+            "capacity": format_size(one.capacity),
+            "flush": format_duration(one.flush),
+            "discard": format_duration(one.discard),
+            "write zeroes": f"as a {one.zeroes}",
+            **_mechanics(one),
+        }
+        yield _table(("", ""), facts.items())
+        yield "Evidence:"
+        evidence = [(item.about, item.status, item.source) for item in one.evidence]
+        yield _table(("about", "status", "where it comes from"), evidence)
+        if one.caveats:
+            yield "Keep in mind:"
+            yield "\n".join(f"- {text}" for text in one.caveats)
+
+
+def _order(one: Device) -> str:
+    return f"the nearest of {one.queue_depth}" if one.order == "nearest" else "the first that came"
+
+
+def _accesses(one: Device) -> Iterator[tuple[str, ...]]:
+    for name, access in (("read", one.read), ("write", one.write)):
+        most = [f"{access.operations:,} a second"] if access.operations else []
+        most += [f"{format_size(access.throughput)}/s"] if access.throughput else []
+        times = format_duration(access.random), format_duration(access.sequential)
+        yield name, *times, f"{format_size(access.rate)}/s" if access.rate else "", ", ".join(most)
+
+
+def _mechanics(one: Device) -> dict[str, str]:
+    facts = {}
+    if one.mechanics.rpm:
+        part = one.mechanics
+        seeks = part.track_to_track, part.average_seek, part.full_stroke
+        facts["revolutions a minute"] = f"{part.rpm:,}"
+        facts["seeks: next track, average, full stroke"] = ", ".join(format_duration(each) for each in seeks)
+        facts["rate at the inner edge"] = f"{part.inner_share:.0%} of that at the outer edge"
+    if one.cold.unit:
+        facts["first read of a cold block"] = (
+            f"{format_duration(one.cold.penalty)} more for each {format_size(one.cold.unit)}"
+        )
+    return facts
 
 
 # --- quantities ---------------------------------------------------------------------------------------------

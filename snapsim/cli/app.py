@@ -69,6 +69,7 @@ _COMMANDS = {
     "trace": "Look at traces, convert them, count what is in them.",
     "simulate": "Say how much space the snapshots of a policy need.",
     "mechanisms": "List what real systems do with snapshots.",
+    "device": "List storage devices, and measure your own.",
     "policy": "Look at snapshot policies.",
     "report": "Write what a trace is as one HTML page.",
 }

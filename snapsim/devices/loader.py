@@ -3,6 +3,7 @@
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from snapsim.devices.model import Device
+from snapsim.devices.parts import Cold, Mechanics
 from snapsim.errors import DeviceError
 
 _ADAPTER = TypeAdapter(Device)
+_UNUSED = {"mechanics": asdict(Mechanics()), "cold": asdict(Cold())}
 _DURATIONS = frozenset(
     {"random", "sequential", "flush", "discard", "penalty", "track_to_track", "average_seek", "full_stroke"}
 )
@@ -156,6 +159,8 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
         if key not in tables and not (key == "evidence" and value):
             yield f"{key} = {_value(key, value)}"
     for key, table in tables.items():
+        if table == _UNUSED.get(key):
+            continue
         yield f"\n[{key}]"
         yield from (f"{name} = {_value(name, value)}" for name, value in table.items())
     for item in document["evidence"]:
