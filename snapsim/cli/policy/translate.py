@@ -13,7 +13,10 @@ from snapsim.errors import UsageError
 __all__ = ["export_policy", "import_policy"]
 
 _OUTPUT = Group("Output", sort_key=20)
-_Words = Annotated[str, Parameter(metavar="WORDS", allow_leading_hyphen=True)]
+_TEXT = (
+    'The tool\'s options or text, or a file with its configuration; standard input for "-", or for nothing.'
+)
+_Words = Annotated[str, Parameter(metavar="WORDS", allow_leading_hyphen=True, help=_TEXT)]
 _Output = Annotated[Path | None, Parameter(name=["--output", "-o"], group=_OUTPUT, metavar="FILE")]
 _From = Annotated[str, Parameter(name="--from", metavar="TOOL")]
 _To = Annotated[str, Parameter(name="--to", metavar="TOOL")]
@@ -29,7 +32,7 @@ def import_policy(
 
     Parameters
     ----------
-    words : str
+    *words : str
         The tool's options or text, or a file with its configuration; standard input for "-", or for nothing.
     source : str
         Which tool: restic, restic-0.14, borg-1.2, borg-2, proxmox, sanoid, snapper, btrbk, zrepl, kopia,
