@@ -89,6 +89,26 @@ class BlockTable:
             grown = max(need, min(grown, len(self._directory)))
             self._words.resize(grown * leaf_words, refcheck=False)
 
+    def widen(self, *, max_code: int) -> None:
+        """Make slots of 2 bytes slots of 4 once a code does not fit any more.
+
+        Parameters
+        ----------
+        max_code : int
+            The largest code that will be stored.
+
+        Raises
+        ------
+        CapacityError
+            The codes do not fit into 31 bits.
+        """
+        if max_code >= 1 << (8 * self.dtype.itemsize):
+            wide = BlockTable(0, max_code=max_code)
+            slots = self._words.view(self.dtype)
+            self._words = np.empty(len(slots) * wide.dtype.itemsize // WORD_BYTES, dtype=np.uint64)
+            self._words.view(wide.dtype)[:] = slots
+            self.dtype = wide.dtype
+
     @property
     def memory(self) -> TableMemory:
         """What the table holds now."""

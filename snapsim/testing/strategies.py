@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from snapsim.engine.lifetimes import Counting
 from snapsim.types import DISCARD, FLUSH, READ, WRITE, WRITE_ZEROES, Batch, Int64Array
 
-__all__ = ["Volume", "batches", "countings", "existences", "instants", "volumes"]
+__all__ = ["Step", "Volume", "batches", "countings", "existences", "instants", "steps", "volumes"]
 
 _SECTOR = 512
 _LONGEST = 200
@@ -37,10 +37,14 @@ def volumes(
     *,
     max_requests: int = 40,
     ops: tuple[int, ...] = (READ, WRITE, DISCARD, WRITE_ZEROES, FLUSH),
+    large: bool | None = None,
 ) -> Volume:
-    """Draw a small volume whose requests overlap, touch the edges and cover whole blocks or parts of them."""
-    # now and then a volume of several leaves of the block table, with requests that span them
-    unit = draw(st.sampled_from((1, _SECTOR, 4096) * 5 + (_LARGE // 12,)))
+    """Draw a small volume whose requests overlap, touch the edges and cover whole blocks or parts of them.
+
+    Now and then (always, never) it is `large`: several leaves of the block table, requests that span them.
+    """
+    units = ((1, _SECTOR, 4096) * 5 if not large else ()) + ((_LARGE // 12,) if large is not False else ())
+    unit = draw(st.sampled_from(units))
     size = draw(st.integers(1, 12 if unit > 4096 else 24)) * unit
     n = draw(st.integers(0, max_requests))
     time = np.sort(np.array(draw(st.lists(st.integers(0, _LONGEST), min_size=n, max_size=n)), dtype=np.int64))
@@ -92,3 +96,38 @@ def existences(draw: st.DrawFn, *, n_instants: int) -> tuple[Int64Array, Int64Ar
     created = np.array(sorted(draw(st.sets(st.integers(0, n_instants - 1)))), dtype=np.int64)
     deleted = np.array([draw(st.integers(int(one) + 1, n_instants)) for one in created], dtype=np.int64)
     return created, deleted
+
+
+class Step(NamedTuple):
+    """One step in the life of a chain.
+
+    Attributes
+    ----------
+    kind : str
+        "requests", "snapshot", "commit" and "stream" (both delete), "revert" or "flatten".
+    pick : int
+        Chooses among the snapshots that exist, modulo their number; where none does, the step is left out.
+    requests : Batch
+        Empty unless `kind` is "requests".
+    """
+
+    kind: str
+    pick: int
+    requests: Batch
+
+
+@st.composite
+def steps(draw: st.DrawFn, *, requests: Batch, reverts: bool = True, max_steps: int = 16) -> list[Step]:
+    """Draw operations on snapshots between the requests of a volume."""
+    kinds = ["snapshot", "snapshot", "snapshot", "commit", "stream", "flatten"]
+    kinds += ["revert", "revert"] if reverts else []
+    n = len(requests.time_ns)
+    operation = st.tuples(st.integers(0, n), st.sampled_from(kinds), st.integers(0, 7))
+    operations = sorted(draw(st.lists(operation, max_size=max_steps)), key=lambda one: one[0])
+    edges = [0, *(at for at, _, _ in operations), n]
+    pieces = [Batch(*(column[low:high] for column in requests[:4])) for low, high in pairwise(edges)]  # type: ignore[arg-type]
+    nothing = Batch(*(column[:0] for column in requests[:4]))  # type: ignore[arg-type]
+    life = [Step("requests", 0, pieces[0])]
+    for piece, (_, kind, pick) in zip(pieces[1:], operations, strict=True):
+        life += [Step(kind, pick, nothing), Step("requests", 0, piece)]
+    return life
