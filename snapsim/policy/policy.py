@@ -1,26 +1,25 @@
 """The policy: a schedule and the rules that say which of its snapshots stay."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import cached_property
-from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from snapsim.errors import PolicyError, UnitError
-from snapsim.policy import compat as other_tools
+from snapsim.errors import PolicyError
 from snapsim.policy import decisions as deciding
+from snapsim.policy import given, name_templates
 from snapsim.policy import judgement_kernels as judgement
-from snapsim.policy import name_templates, zones
 from snapsim.policy.archive import Archive
-from snapsim.policy.buckets import RECORDED, WEEKDAYS, Calendar, Every
-from snapsim.policy.compat import AXES, KEEP_BUCKETS, WITHIN_BUCKETS, ShortForms, Tool, tools
+from snapsim.policy.buckets import WEEKDAYS, Calendar
+from snapsim.policy.compat import AXES, KEEP_BUCKETS, WITHIN_BUCKETS, ShortForms, tools
+from snapsim.policy.contradictions import check
+from snapsim.policy.given import Count
 from snapsim.policy.grid import grid_rules
 from snapsim.policy.name_templates import DEFAULT_TEMPLATE, Naming
 from snapsim.policy.reach import reach
@@ -29,7 +28,6 @@ from snapsim.policy.schedule import Schedule
 from snapsim.policy.tables import (
     ArchiveTable,
     ClassTable,
-    EveryTable,
     Expire,
     Grid,
     Guards,
@@ -38,26 +36,17 @@ from snapsim.policy.tables import (
     Protect,
     Select,
     Space,
-    Table,
 )
-from snapsim.policy.taking import ScheduleClass, check_classes
+from snapsim.policy.taking import ScheduleClass
 from snapsim.policy.times import parse_instant
 from snapsim.policy.windows import Window
 from snapsim.types import Decision, Int64Array, Snapshot, SnapshotKind
-from snapsim.units import DAY, format_duration, format_size, parse_duration, parse_size
+from snapsim.units import DAY, format_size, parse_duration
 
 if TYPE_CHECKING:
     from snapsim.policy.space import Pool, PoolAt
     from snapsim.policy.timeline import Timeline
     from snapsim.policy.triggers import Event
-
-Count = int | str
-"""How many buckets a rule keeps: a whole number, 0 for none, or "unlimited"."""
-
-_TABLES: Mapping[str, type[Table]] = {
-    "grid": Grid, "expire": Expire, "protect": Protect, "space": Space, "limits": Limits, "guards": Guards,
-    "select": Select,
-}  # fmt: skip
 
 DEFAULTS: Mapping[str, object] = {
     **dict.fromkeys(KEEP_BUCKETS, 0),
@@ -89,8 +78,6 @@ DEFAULTS: Mapping[str, object] = {
 """What a policy says where nothing is given and no tool is named."""
 
 _NO_RULE = "no rule"
-
-AnyTable = TypeVar("AnyTable", bound=Table)
 
 
 @dataclass(frozen=True, init=False, repr=False, kw_only=True)
@@ -290,45 +277,46 @@ class Policy:
         memory: str = "disk",
         ram: int | str | None = None,
     ) -> None:
-        tool = _tool(compat)
-        kind = _kind(memory)
+        tool = given.tool_of(compat)
+        kind = given.kind_of(memory)
         if not isinstance(name, str):
             raise PolicyError(f"name is {name!r}: give text")
-        clock = _timezone(tool, timezone)
-        given = locals()
+        clock = given.timezone_of(tool, timezone)
+        arguments = locals()
         values: dict[str, Any] = {
-            "classes": _classes(classes),
-            "archive": tuple(_table(ArchiveTable, one, "archive") for one in archive),
+            "classes": given.class_tables(classes),
+            "archive": tuple(given.table_of(ArchiveTable, one, "archive") for one in archive),
             "naming": naming,
-            **{key: _count(key, given[key]) for key in KEEP_BUCKETS},
-            **{key: None if given[key] is None else _within(key, given[key]) for key in WITHIN_BUCKETS},
-            "keep_tag": _tag_lists(keep_tag),
-            "keep": tuple(_table(Keep, one, "keep") for one in keep),
+            **{key: given.count_of(key, arguments[key]) for key in KEEP_BUCKETS},
+            **{key: None if arguments[key] is None else given.within_of(key, arguments[key])
+               for key in WITHIN_BUCKETS},
+            "keep_tag": given.tag_lists(keep_tag),
+            "keep": tuple(given.table_of(Keep, one, "keep") for one in keep),
             "plan": plan,
             "compat": compat,
-            **{axis: _axis(tool, axis, given[axis]) for axis in AXES},
-            "day_start": _day_start(day_start),
+            **{axis: given.axis_of(tool, axis, arguments[axis]) for axis in AXES},
+            "day_start": given.day_start_of(day_start),
             "group_by": (group_by,) if isinstance(group_by, str) else tuple(group_by),
-            "min_age": None if min_age is None else _duration("min_age", min_age),
-            **{key: None if given[key] is None else _table(model, given[key], key)
-               for key, model in _TABLES.items()},
+            "min_age": None if min_age is None else given.duration_of("min_age", min_age),
+            **{key: None if arguments[key] is None else given.table_of(model, arguments[key], key)
+               for key, model in given.TABLES.items()},
             "timezone": clock,
             "name": name,
             "memory": kind.value,
-            "ram": _ram(kind, ram),
+            "ram": given.ram_of(kind, ram),
         }  # fmt: skip
         values["select"] = values["select"] or tool.select
         values["protect"] = values["protect"] or tool.protect
         values["guards"] = values["guards"] or tool.guards
         values["expire"] = values["expire"] or tool.expire
         values["limits"] = values["limits"] or Limits()
-        values["schedule"] = _schedule(schedule, values["classes"], _clock_of(clock))
+        values["schedule"] = given.schedule_of(schedule, values["classes"], given.clock_of(clock))
         for key, value in values.items():
             object.__setattr__(self, key, value)
         if tool.rests and protect is None and self.rules[0].name == _NO_RULE:
             resting = self.protect.model_copy(update={"incomplete_newest": False})
             object.__setattr__(self, "protect", resting)
-        _check(self)
+        check(self)
 
     def __repr__(self) -> str:
         said = {key: value for key, value in self.said().items() if key != "schedule"}
@@ -374,7 +362,11 @@ class Policy:
             self.keep_tag,
             self.plan,
         )
-        rules = [*tool.rules(short, self.reference)] if _has_short(short) or tool.style == "distance" else []
+        rules = (
+            [*tool.rules(short, self.reference)]
+            if bool(short.counts or short.windows or short.tags or short.plan) or tool.style == "distance"
+            else []
+        )
         rules += [
             Rule(
                 one.name,
@@ -384,11 +376,13 @@ class Policy:
             )
             for one in self.classes
         ]
-        rules += [_long(number, keep, self, tool) for number, keep in enumerate(self.keep, 1)]
+        rules += [
+            given.long_rule(number, keep, self.reference, tool) for number, keep in enumerate(self.keep, 1)
+        ]
         if self.grid:
             rules += grid_rules(self.grid)
         if self.expire:
-            rules.append(_expiry(self.expire, tool))
+            rules.append(given.expiry_rule(self.expire, tool))
         rules = [rule for rule in rules if rule.count != 0 or self.combine == "cascade"]
         if not any(rule.count != 0 for rule in rules) and not self.guards.refuse_empty_policy:
             return (Rule(_NO_RULE, "each", reference=self.reference),)  # an empty policy lets nothing go
@@ -408,18 +402,18 @@ class Policy:
     @cached_property
     def schedule_classes(self) -> tuple[ScheduleClass, ...]:
         """The classes, ready to be asked when they are due; none for a plain schedule."""
-        clock = _clock_of(self.timezone)
-        return tuple(_schedule_class(one, clock) for one in self.classes)
+        clock = given.clock_of(self.timezone)
+        return tuple(given.schedule_class(one, clock) for one in self.classes)
 
     @cached_property
     def archives(self) -> tuple[Archive, ...]:
         """The archive actions, ready to be asked what they want."""
-        return tuple(_archive(one) for one in self.archive)
+        return tuple(given.archive_of(one) for one in self.archive)
 
     @cached_property
     def names(self) -> Naming:
         """How names are written and read."""
-        return name_templates.naming(self.naming, timezone=_clock_of(self.timezone))
+        return name_templates.naming(self.naming, timezone=given.clock_of(self.timezone))
 
     @property
     def min_age_ns(self) -> int:
@@ -541,13 +535,13 @@ class Policy:
         PolicyError
             `now` has no time zone or cannot be read.
         """
-        given, now_ns = list(snapshots), parse_instant(now, what="now")
+        existing, now_ns = list(snapshots), parse_instant(now, what="now")
         if pool is None:
-            decisions = deciding.decide(self, given, now_ns)
+            decisions = deciding.decide(self, existing, now_ns)
         else:
             from snapsim.policy.space import decide_with_space
 
-            decisions = decide_with_space(self, given, now_ns, pool)
+            decisions = decide_with_space(self, existing, now_ns, pool)
         for archive in self.archives:
             decisions = archive.hold(decisions, now_ns)
         return decisions
@@ -695,7 +689,7 @@ class Policy:
         str
             Name, schedule, rules, time zone and kind of snapshot.
         """
-        rules = ", ".join(filter(None, map(_told, self.rules)))
+        rules = ", ".join(filter(None, (rule.told() for rule in self.rules)))
         kind = (
             ""
             if self.kind is SnapshotKind.DISK
@@ -704,279 +698,3 @@ class Policy:
         when = f"{self.name + ': ' if self.name else ''}{self.schedule or 'by hand'}"
         as_whom = "" if self.compat == "snapsim" else f", as {self.compat}"
         return f"{when}, keep {rules}{kind} ({self.timezone}{as_whom})"
-
-
-def _told(rule: Rule) -> str:
-    """Say a rule in few words; nothing for one that only sieves for others."""
-    if rule.count == 0 or (rule.window and not rule.window.length_ns):
-        return ""
-    far = rule.window or rule.back is not None or rule.age_ns
-    often = UNLIMITED if rule.count is None and not far else "" if rule.count is None else str(rule.count)
-    # distances in seconds, and those that only let the future in, are said by the rule's name
-    back = "" if rule.back is None or rule.back < 0 or rule.bucket == "second" else f"{rule.back} back"
-    return " ".join(filter(None, (rule.name, often, rule.window.text if rule.window else "", back)))
-
-
-def _classes(given: Mapping[str, Mapping[str, Any]] | Sequence[ClassTable]) -> tuple[ClassTable, ...]:
-    if isinstance(given, Mapping):
-        named = [
-            _table(ClassTable, {**_mapping(one, name), "name": name}, "class") for name, one in given.items()
-        ]
-    else:
-        named = [_table(ClassTable, one, "class") for one in given]
-    for one in named:
-        if not one.name:
-            raise PolicyError(
-                'class without a name: write classes={"hourly": {...}} or [policy.NAME.class.hourly]'
-            )
-    return tuple(named)
-
-
-def _mapping(value: object, name: str) -> Mapping[str, Any]:
-    if isinstance(value, ClassTable):
-        return value.model_dump(exclude_unset=True)
-    if not isinstance(value, Mapping):
-        raise PolicyError(
-            f"class {name!r} is {value!r}: give a table with the keys {', '.join(ClassTable.model_fields)}"
-        )
-    return value
-
-
-def _schedule(
-    given: Schedule | str | Sequence[str] | None, classes: tuple[ClassTable, ...], timezone: str
-) -> Schedule | None:
-    """Return the schedule, or that of all classes together."""
-    if not classes:
-        return None if given is None else Schedule.of(given, timezone=timezone)
-    together = [
-        one.schedule for one in map(_schedule_class, classes, [timezone] * len(classes)) if one.schedule
-    ]
-    texts = [text for one in together for text in one.texts]
-    whole = Schedule.of(texts, timezone=timezone) if texts else None
-    if given is not None and given != whole:
-        raise PolicyError("schedule and classes are both given: write the schedule into the classes")
-    return whole
-
-
-def _schedule_class(one: ClassTable, timezone: str) -> ScheduleClass:
-    values = {key: value for key, value in one if key not in {"name", "keep", "schedule"}}
-    schedule = list(one.schedule) if isinstance(one.schedule, tuple) else one.schedule
-    return ScheduleClass.of(one.name, schedule, timezone=timezone, **values)
-
-
-def _archive(one: ArchiveTable) -> Archive:
-    return Archive(
-        target=one.target,
-        command=one.command,
-        after_ns=None if one.after is None else parse_duration(one.after),
-        before_prune=one.before_prune,
-        classes=frozenset(one.classes),
-    )
-
-
-def _has_short(short: ShortForms) -> bool:
-    return bool(short.counts or short.windows or short.tags or short.plan)
-
-
-def _tool(compat: str) -> Tool:
-    known = tools()
-    if compat not in known:
-        raise PolicyError(
-            f"compat is {compat!r}: the tools are {', '.join(name for name in known if name != 'snapsim')}"
-        )
-    return known[compat]
-
-
-def _timezone(tool: Tool, timezone: str | None) -> str:
-    if timezone is None:
-        return tool.timezone or "UTC"
-    if tool.timezone is not None and timezone != tool.timezone:
-        raise PolicyError(
-            f"timezone is {timezone!r}, but {tool.title} decides in {tool.timezone!r}: leave one of them out"
-        )
-    if timezone != RECORDED:
-        zones.zone(timezone)
-    return timezone
-
-
-def _clock_of(timezone: str) -> str:
-    """Return the zone of the schedule."""
-    return "UTC" if timezone == RECORDED else timezone
-
-
-def _axis(tool: Tool, axis: str, value: str | None) -> str:
-    usual = tool.axes.get(axis, AXES[axis][0])
-    if value is None:
-        return usual
-    if axis == "reference" and value not in AXES[axis] and str(value)[:1].isdigit():
-        parse_instant(value, what="reference")
-    elif value not in AXES[axis]:
-        raise PolicyError(f"{axis} is {value!r}: give one of {', '.join(AXES[axis])}")
-    if tool.name != "snapsim" and value != usual and axis != "week_start":
-        raise PolicyError(
-            f"{axis} is {value!r}, but compat says {tool.name!r}, and {tool.title} has {usual!r}: "
-            f"leave one of them out"
-        )
-    return value
-
-
-def _table(model: type[AnyTable], value: AnyTable | Mapping[str, Any], key: str) -> AnyTable:
-    if isinstance(value, model):
-        return value
-    if not isinstance(value, Mapping):
-        raise PolicyError(f"{key} is {value!r}: give a table with the keys {', '.join(model.model_fields)}")
-    return model(**value)
-
-
-def _tag_lists(value: object) -> tuple[tuple[str, ...], ...]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise PolicyError(
-            f'keep_tag is {value!r}: give lists of tags, such as [["release"], ["audit", "2026"]]'
-        )
-    lists = tuple((one,) if isinstance(one, str) else tuple(one) for one in value)
-    for one in lists:
-        for tag in one:
-            if not isinstance(tag, str):
-                raise PolicyError(f"keep_tag has {tag!r}: a tag is text")
-    return lists
-
-
-def _day_start(value: object) -> str:
-    match = re.fullmatch(r"(\d{2}):(\d{2})", str(value))
-    if match is None or int(match[1]) > 23 or int(match[2]) > 59:
-        raise PolicyError(f'day_start is {value!r}: give a time of day such as "00:00"')
-    return str(value)
-
-
-def _duration(key: str, value: int | str) -> str:
-    try:
-        return format_duration(parse_duration(value)) if not isinstance(value, str) else _same(value)
-    except UnitError as error:
-        raise PolicyError(f"{key}: {error}") from None
-
-
-def _same(text: str) -> str:
-    parse_duration(text)
-    return text
-
-
-def _long(number: int, keep: Keep, policy: Policy, tool: Tool) -> Rule:
-    """Turn a rule in its long form into a rule."""
-    bucket = keep.bucket
-    spec = Every(parse_duration(bucket.every), bucket.align) if isinstance(bucket, EveryTable) else bucket
-    low, high = keep.age or (0, 0)
-    return Rule(
-        keep.name or f"rule {number}",
-        spec,
-        None if keep.count == UNLIMITED else int(keep.count),
-        window=Window.of(keep.within) if keep.within else None,
-        closed=(keep.edge or tool.edge) == "closed" and keep.within is not None,
-        pick=keep.pick or tool.pick,
-        keep=None if keep.keep == "all" else int(keep.keep),
-        back=keep.back,
-        back_in=keep.back_in,
-        age_ns=(parse_duration(low), parse_duration(high)) if keep.age else None,
-        select=keep.select,
-        reference=keep.reference or policy.reference,
-    )
-
-
-def _expiry(expire: Expire, tool: Tool) -> Rule:
-    window = None if expire.ttl is None else Window(str(expire.ttl), 0, parse_duration(expire.ttl))
-    edge = expire.edge or (tool.expire.edge if tool.expire else None)
-    closed = window is not None and edge != "open"
-    return Rule("expire", count=expire.max_count, window=window, closed=closed, reference="now")
-
-
-def _check(policy: Policy) -> None:
-    """Refuse what contradicts itself."""
-    _check_classes(policy)
-    _ = policy.names
-    if policy.plan and tools()[policy.compat].style not in {"plan", "thinner", "per-class", "distance"}:
-        raise PolicyError(
-            'plan is given, but only compat = "znapzend", "zfs-autobackup", "sanoid" (frequent_period) and '
-            '"btrbk" (snapshot_preserve_min) have plans'
-        )
-    if not any(rule.count != 0 for rule in policy.rules):
-        raise PolicyError(
-            "policy keeps nothing, so that its first prune would delete every snapshot: "
-            'give it a rule such as keep_last=3, keep_daily=7 or keep_within="2d"'
-        )
-    if policy.combine == "cascade":
-        lengths = [other_tools.bucket_length(rule.bucket) for rule in policy.rules]
-        if lengths != sorted(lengths):
-            raise PolicyError("combine is 'cascade': its rules have to go from short buckets to long ones")
-    if policy.oldest != "never" and policy.combine in {"claim", "cascade"}:
-        raise PolicyError(
-            f"oldest is {policy.oldest!r}, which has no meaning with combine = {policy.combine!r}: "
-            f"leave it out"
-        )
-    _check_soft(policy)
-
-
-def _check_classes(policy: Policy) -> None:
-    check_classes(policy.schedule_classes)
-    known = {one.name for one in policy.classes}
-    for archive in policy.archives:
-        for name in sorted(archive.classes - known if known else ()):
-            raise PolicyError(
-                f"archive.class: there is no class {name!r}: the classes are {', '.join(sorted(known))}"
-            )
-    if policy.classes and (policy.memory != "disk" or policy.ram):
-        raise PolicyError(
-            "memory is given, but each class says what it holds: write kind and ram into the classes"
-        )
-
-
-def _check_soft(policy: Policy) -> None:
-    for key, low in policy.space.soft if policy.space else ():
-        high = getattr(policy, key, None) if key in KEEP_BUCKETS else None
-        if high is None:
-            raise PolicyError(f"space.soft.{key} is no counting rule: the keys are {', '.join(KEEP_BUCKETS)}")
-        if low < 0:
-            raise PolicyError(f"space.soft.{key} is {low}: a count cannot be negative")
-        if high != UNLIMITED and low > high:
-            raise PolicyError(f"space.soft.{key} is {low}, which is above {key} = {high}: lower it")
-
-
-def _count(key: str, count: object) -> Count:
-    if count == UNLIMITED:
-        return UNLIMITED
-    if isinstance(count, bool) or not isinstance(count, Integral):
-        raise PolicyError(
-            f'{key} is {count!r}: give a whole number, 0 to switch the rule off, or "{UNLIMITED}"'
-        )
-    if count < 0:
-        raise PolicyError(f'{key} is {count}: a count cannot be negative; write "{UNLIMITED}" to keep all')
-    return int(count)
-
-
-def _within(key: str, value: int | str) -> str:
-    try:
-        return Window.of(value).text
-    except PolicyError as error:
-        raise PolicyError(f"{key}: {error}") from None
-
-
-def _kind(memory: str) -> SnapshotKind:
-    try:
-        return SnapshotKind(memory)
-    except ValueError:
-        kinds = ", ".join(f'"{kind.value}"' for kind in SnapshotKind)
-        raise PolicyError(f"memory is {memory!r}: a snapshot holds one of {kinds}") from None
-
-
-def _ram(kind: SnapshotKind, ram: int | str | None) -> int:
-    try:
-        size = 0 if ram is None else parse_size(ram)
-    except UnitError as error:
-        raise PolicyError(f"ram: {error}") from None
-    if kind is SnapshotKind.DISK and size:
-        raise PolicyError(
-            'ram is given, but disk snapshots save no memory: set memory="memory" or "full", or leave it out'
-        )
-    if kind is not SnapshotKind.DISK and not size:
-        raise PolicyError(
-            f'ram is missing: {kind.value} snapshots save the memory of the guest, so give its size ("4GiB")'
-        )
-    return size

@@ -80,6 +80,16 @@ class Rule:
             or (self.bucket != "each" and self.keep is not None)
         )
 
+    def told(self) -> str:
+        """Say the rule in few words; nothing for one that only sieves for others."""
+        if self.count == 0 or (self.window and not self.window.length_ns):
+            return ""
+        far = self.window or self.back is not None or self.age_ns
+        often = UNLIMITED if self.count is None and not far else "" if self.count is None else str(self.count)
+        # distances in seconds, and those that only let the future in, are said by the rule's name
+        back = "" if self.back is None or self.back < 0 or self.bucket == "second" else f"{self.back} back"
+        return " ".join(filter(None, (self.name, often, self.window.text if self.window else "", back)))
+
     def __str__(self) -> str:
         parts = [
             f"{self.count} of {describe_bucket(self.bucket).plural}"
