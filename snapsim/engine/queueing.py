@@ -52,6 +52,11 @@ class Work:
             stage=np.zeros(len(codes), np.int64),
         )
 
+    def columns(self) -> tuple[UInt8Array, Int64Array, Int64Array, Int64Array, Int64Array, Int64Array]:
+        """Return what kernels take: the columns, and the request of each operation."""
+        request = np.repeat(np.arange(len(self.first_op) - 1, dtype=np.int64), np.diff(self.first_op))
+        return self.op, self.offset, self.length, self.stage, self.first_op, request
+
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
@@ -78,6 +83,34 @@ class Load:
     longest_queue: int
     drain_ns: int
     saturated: bool
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        requests: int,
+        first: int,
+        last: int,
+        end: int,
+        work: int,
+        gated: int,
+        channels: int,
+        longest_queue: int,
+        open_loop: bool = True,
+    ) -> "Load":
+        """Return the load of requests from `first` to `last`, finished at `end`, that took `work` in all."""
+        offered = float("nan")
+        if open_loop:
+            # n arrivals span n - 1 gaps
+            needed = max(work / channels, gated) * (requests - 1) / requests
+            offered = needed / (last - first) if last > first else float(needed > 0)
+        return cls(
+            utilisation=work / (channels * (end - first)) if end > first else 0.0,
+            offered=offered,
+            longest_queue=longest_queue,
+            drain_ns=end - last,
+            saturated=bool(offered >= 1),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -165,18 +198,16 @@ class Served:
         work = int((self.op_finish_ns - self.op_start_ns).sum())
         first, last = int(self.issued_ns.min()), int(self.issued_ns.max())
         end = int(self.finish_ns.max())
-        offered = float("nan")
-        if self.open_loop:
-            # n arrivals span n - 1 gaps
-            n = len(self.issued_ns)
-            needed = max(work / self.channels, self.gated_ns) * (n - 1) / n
-            offered = needed / (last - first) if last > first else float(needed > 0)
-        return Load(
-            utilisation=work / (self.channels * (end - first)) if end > first else 0.0,
-            offered=offered,
+        return Load.of(
+            requests=len(self.issued_ns),
+            first=first,
+            last=last,
+            end=end,
+            work=work,
+            gated=self.gated_ns,
+            channels=self.channels,
             longest_queue=self.longest_queue,
-            drain_ns=end - last,
-            saturated=bool(offered >= 1),
+            open_loop=self.open_loop,
         )
 
     def load_series(self, interval_ns: int) -> LoadSeries:
@@ -291,7 +322,7 @@ def serve(
     """
     time = np.ascontiguousarray(time_ns, np.int64)
     n = len(time)
-    _check(time, work)
+    check_work(time, work)
     follower, is_first = np.full(n, kernels.OPEN, np.int64), np.ones(n, np.bool_)
     if user is not None:
         users = np.ascontiguousarray(user, np.int64)
@@ -305,22 +336,22 @@ def serve(
         is_first[order[1:][same]] = False
     issued, finish = np.zeros(n, np.int64), np.zeros(n, np.int64)
     start, end = np.zeros(len(work.op), np.int64), np.zeros(len(work.op), np.int64)
-    totals = kernels.serve_requests(
+    state = fresh_state(parameters, n_ops=len(work.op), next_op=work.first_op[:-1].copy())
+    expect(state, time, np.flatnonzero(is_first))
+    kernels.serve_requests(
         parameters,
+        kernels.NEVER,
+        state,
         time,
         follower,
-        is_first,
-        work.op,
-        work.offset,
-        work.length,
-        work.stage,
-        work.first_op,
+        *work.columns(),
         np.empty(0, np.uint8) if cold is None else cold,
         issued,
         finish,
         start,
         end,
     )
+    totals = state.totals
     return Served(
         issued_ns=issued,
         finish_ns=finish,
@@ -334,7 +365,40 @@ def serve(
     )
 
 
-def _check(time: Int64Array, work: Work) -> None:
+def fresh_state(parameters: ServiceParameters, *, n_ops: int, next_op: Int64Array) -> kernels.QueueState:
+    """Return the state of an idle device."""
+    cursor = np.zeros(kernels.N_CURSOR, np.int64)
+    cursor[kernels.HEAD], cursor[kernels.GATE] = kernels.OPEN, -(1 << 62)
+    return kernels.QueueState(
+        due_time=np.zeros(len(next_op), np.int64),
+        due_item=np.zeros(len(next_op), np.int64),
+        busy_time=np.zeros(parameters.channels, np.int64),
+        busy_item=np.zeros(parameters.channels, np.int64),
+        queue=np.zeros(n_ops, np.int64),
+        overtaken=np.zeros(n_ops, np.int64),
+        next_op=next_op,
+        left=np.zeros(len(next_op), np.int64),
+        cursor=cursor,
+        totals=np.zeros(kernels.N_TOTALS, np.int64),
+    )
+
+
+def expect(state: kernels.QueueState, time: Int64Array, requests: Int64Array) -> None:
+    """Let requests become due at their times: what is sorted is a heap."""
+    ordered = requests[np.argsort(time[requests], kind="stable")]
+    state.due_item[: len(ordered)] = ordered
+    state.due_time[: len(ordered)] = time[ordered]
+    state.cursor[kernels.DUE] = len(ordered)
+
+
+def check_work(time: Int64Array, work: Work) -> None:
+    """Refuse arrays that do not fit together.
+
+    Raises
+    ------
+    UsageError
+        With what is wrong.
+    """
     n_ops = len(work.op)
     if len(work.first_op) != len(time) + 1:
         raise UsageError(

@@ -1,6 +1,9 @@
 """Kernels of the queueing model: when each operation starts and finishes on a device."""
 
+from typing import NamedTuple
+
 import numpy as np
+import numpy.typing as npt
 
 from snapsim._jit import kernel
 
@@ -9,7 +12,12 @@ NANOSECONDS = 1_000_000_000
 OPEN = -1
 
 WORK, GATED, LONGEST, N_TOTALS = 0, 1, 2, 3
-"""What `serve_requests` adds up: service time, time at the limits, most operations waiting."""
+"""Places in `QueueState.totals`."""
+
+DUE, IN_SERVICE, WAITING_FROM, WAITING_TO, HEAD, GATE, N_CURSOR = 0, 1, 2, 3, 4, 5, 6
+"""Places in `QueueState.cursor`."""
+
+NEVER = (1 << 63) - 1
 
 
 @kernel(allocates=False)
@@ -119,27 +127,63 @@ def pop(heap_time, heap_item, size):
     return size
 
 
+class QueueState(NamedTuple):
+    """Where a simulation stands between two calls.
+
+    Attributes
+    ----------
+    due_time, due_item : int64 arrays, shape (n_requests,)
+        Heap of requests that are still to be issued.  [ns]
+    busy_time, busy_item : int64 arrays, shape (channels,)
+        Heap of operations in service, by their finish.  [ns]
+    queue : int64 array, shape (n_ops,)
+        Operations that wait, in order.
+    overtaken : int64 array, shape (n_ops,)
+        How often each was overtaken.
+    next_op, left : int64 arrays, shape (n_requests,)
+        First operation of the next stage; operations of this stage that are not done.
+    cursor : int64 array, shape (6,)
+        Sizes of the heaps, ends of the queue, head, when the limits allow the next start.
+    totals : int64 array, shape (3,)
+        Service time, time at the limits, most operations waiting.
+    """
+
+    due_time: npt.NDArray[np.int64]
+    due_item: npt.NDArray[np.int64]
+    busy_time: npt.NDArray[np.int64]
+    busy_item: npt.NDArray[np.int64]
+    queue: npt.NDArray[np.int64]
+    overtaken: npt.NDArray[np.int64]
+    next_op: npt.NDArray[np.int64]
+    left: npt.NDArray[np.int64]
+    cursor: npt.NDArray[np.int64]
+    totals: npt.NDArray[np.int64]
+
+
 @kernel
 def serve_requests(
     parameters,
+    horizon,
+    state,
     time,
     follower,
-    is_first,
     op,
     offset,
     length,
     stage,
     first_op,
+    request_of,
     cold,
     issued,
     finish,
     op_start,
     op_finish,
 ):
-    """Serve every request; fill `issued`, `finish`, `op_start`, `op_finish`; return the totals.
+    """Serve requests up to a moment; fill `issued`, `finish`, `op_start`, `op_finish` and the state.
 
     Two clocks drive it: requests that become due (a heap of times) and operations that finish (another one).
-    Whatever is due waits in one queue in the order in which it became so.
+    Whatever is due waits in one queue in the order in which it became so.  What happens at `horizon` or later
+    is left for the next call: requests that come then are not known yet.
     """
     channels, window, capacity = parameters.channels, parameters.window, parameters.capacity
     latency, rate = parameters.latency, parameters.rate
@@ -148,23 +192,19 @@ def serve_requests(
     rotation, track, inner, moves = parameters.rotation, parameters.track, parameters.inner, parameters.moves
     cold_unit, cold_penalty = parameters.cold_unit, parameters.cold_penalty
 
-    n_requests, n_ops = time.shape[0], op.shape[0]
-    due_time, due_item = np.empty(n_requests, np.int64), np.empty(n_requests, np.int64)
-    busy_time, busy_item = np.empty(channels, np.int64), np.empty(channels, np.int64)
-    queue, overtaken = np.empty(n_ops, np.int64), np.zeros(n_ops, np.int64)
-    request_of = np.empty(n_ops, np.int64)
-    next_op, left = first_op[:-1].copy(), np.zeros(n_requests, np.int64)
-    totals = np.zeros(N_TOTALS, np.int64)
-    due = in_service = waiting_from = waiting_to = 0
-    head, gate = OPEN, np.int64(-(1 << 62))
+    due_time, due_item, busy_time, busy_item = (
+        state.due_time,
+        state.due_item,
+        state.busy_time,
+        state.busy_item,
+    )
+    queue, overtaken, next_op, left = state.queue, state.overtaken, state.next_op, state.left
+    cursor, totals = state.cursor, state.totals
+    due, in_service = cursor[DUE], cursor[IN_SERVICE]
+    waiting_from, waiting_to = cursor[WAITING_FROM], cursor[WAITING_TO]
+    head, gate = cursor[HEAD], cursor[GATE]
 
-    for request in range(n_requests):
-        for number in range(first_op[request], first_op[request + 1]):
-            request_of[number] = request
-        if is_first[request]:
-            due = push(due_time, due_item, due, time[request], request)
-
-    while due > 0 or in_service > 0:
+    while (due > 0 and due_time[0] < horizon) or (in_service > 0 and busy_time[0] < horizon):
         # what finishes at a moment does so before anything becomes due
         if in_service > 0 and (due == 0 or busy_time[0] <= due_time[0]):
             now, number = busy_time[0], busy_item[0]
@@ -240,4 +280,6 @@ def serve_requests(
             totals[WORK] += service
             totals[GATED] += cost
             in_service = push(busy_time, busy_item, in_service, start + service, number)
-    return totals
+    cursor[DUE], cursor[IN_SERVICE] = due, in_service
+    cursor[WAITING_FROM], cursor[WAITING_TO] = waiting_from, waiting_to
+    cursor[HEAD], cursor[GATE] = head, gate
