@@ -14,7 +14,7 @@ from tests.differential.random_cases import DAY, HOUR, SECOND, ZONES, offset_s, 
 
 pytestmark = [pytest.mark.integration, pytest.mark.needs_program("restic")]
 
-POLICIES, SCENARIOS = 60, 20
+POLICIES, SCENARIOS = 26, 40
 FUTURE = 4_102_444_800 * 1_000_000_000  # 2100-01-01
 
 
