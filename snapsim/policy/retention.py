@@ -88,7 +88,10 @@ class Rule:
         often = UNLIMITED if self.count is None and not far else "" if self.count is None else str(self.count)
         # distances in seconds, and those that only let the future in, are said by the rule's name
         back = "" if self.back is None or self.back < 0 or self.bucket == "second" else f"{self.back} back"
-        return " ".join(filter(None, (self.name, often, self.window.text if self.window else "", back)))
+        window = self.window.text if self.window else ""
+        if window and often:
+            window = f"within {window}"
+        return " ".join(filter(None, (self.name, often, window, back)))
 
     def __str__(self) -> str:
         parts = [
