@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import tomllib
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
@@ -150,9 +151,12 @@ def test_unknown_preset():
 
 @pytest.mark.parametrize("file", sorted(POLICIES.glob("*.toml")), ids=lambda file: file.name)
 def test_bundled_files(file):
-    policy = Policy.from_toml(file)
-    assert policy.name == file.stem
-    assert policy.reach_ns
+    names = list(tomllib.loads(file.read_text())["policy"])
+    for name in names:
+        policy = Policy.from_toml(file, name=name)
+        assert policy.name == name
+        assert policy.reach_ns
+    assert len(names) > 1 or names == [file.stem]
 
 
 # ---------------------------------------- TOML
