@@ -22,7 +22,7 @@ from snapsim.engine.blocktable_kernels import UNIFORM
 from snapsim.engine.lifetimes import Counting
 from snapsim.engine.runs import Runs
 from snapsim.errors import UsageError
-from snapsim.types import DISCARD, READ, WRITE, WRITE_ZEROES, Batch, Int64Array
+from snapsim.types import DISCARD, READ, WRITE, WRITE_ZEROES, Batch, Int64Array, UInt8Array
 from snapsim.units import format_size
 
 __all__ = ["ABSENT_BIRTH", "ORGANISATIONS", "Chain", "Contents", "Moves", "Organisation"]
@@ -210,20 +210,12 @@ class Chain:
         UsageError
             A request lies outside the volume; none of the batch was carried out.
         """
-        op = np.ascontiguousarray(batch.op, np.uint8)
-        offset = np.ascontiguousarray(batch.offset, np.int64)
-        length = np.ascontiguousarray(batch.length, np.int64)
-        outside = (length < 0) | ((length > 0) & ((offset < 0) | (offset > self.capacity - length)))
-        if outside.any():
-            raise UsageError(
-                f"request {int(outside.argmax())} of the batch lies outside the volume of "
-                f"{format_size(self.capacity)}"
-            )
+        columns = self._columns(batch)
         cursor = self._state.cursor
         cursor[kernels.REQUEST] = cursor[kernels.BLOCK] = 0
         while True:
             arrays = self._table.arrays
-            kernels.carry_out(op, offset, length, self._rules, *arrays, self.epoch, self._limit, self._state)
+            kernels.carry_out(*columns, self._rules, *arrays, self.epoch, self._limit, self._state)
             if not cursor[kernels.STUCK]:
                 return self
             self._make_room()
@@ -606,6 +598,19 @@ class Chain:
             np.add.at(grown, between, self._state.reads[met])
             self._lookups = grown
             self._state.reads[met] = 0
+
+    def _columns(self, batch: Batch) -> tuple[UInt8Array, Int64Array, Int64Array]:
+        """Return what kernels need of a batch, once all of it is known to lie inside the volume."""
+        op = np.ascontiguousarray(batch.op, np.uint8)
+        offset = np.ascontiguousarray(batch.offset, np.int64)
+        length = np.ascontiguousarray(batch.length, np.int64)
+        outside = (length < 0) | ((length > 0) & ((offset < 0) | (offset > self.capacity - length)))
+        if outside.any():
+            raise UsageError(
+                f"request {int(outside.argmax())} of the batch lies outside the volume of "
+                f"{format_size(self.capacity)}"
+            )
+        return op, offset, length
 
     def _make_room(self) -> None:
         state = self._state
