@@ -220,7 +220,8 @@ def scheduled_reach(policy: Policy) -> int | None:
     int or None
         As `Policy.reach_ns`, without the rules about tags: people give those, schedules do not.  [ns]
     """
-    return reach(policy.schedule, tuple(rule for rule in policy.rules if not rule.select.tags))
+    rules = tuple(rule for rule in policy.rules if not rule.select.tags)
+    return reach(policy.schedule, rules, policy.schedule_classes)
 
 
 def settling_ns(policy: Policy, *, endless_ns: int) -> int:

@@ -677,9 +677,9 @@ class Policy:
 
         The longest of its rules: a window's length, or a rule's count times the mean distance between the
         buckets that the schedule fills (seven days for `keep_daily=7` and hourly snapshots, seven weeks if
-        they are weekly).
+        they are weekly).  A rule about a class goes by the schedule of that class.
         """
-        return reach(self.schedule, self.rules)
+        return reach(self.schedule, self.rules, self.schedule_classes)
 
     def describe(self) -> str:
         """Return the policy in one line.

@@ -8,11 +8,14 @@ import numpy as np
 from snapsim.policy.buckets import BucketSpec, Calendar, CalendarKeys, describe_bucket
 from snapsim.policy.retention import Rule
 from snapsim.policy.schedule import SAMPLE_START, Schedule
+from snapsim.policy.taking import ScheduleClass
 from snapsim.units import WEEK
 
 
 @lru_cache(maxsize=4096)
-def reach(schedule: Schedule | None, rules: tuple[Rule, ...]) -> int | None:
+def reach(
+    schedule: Schedule | None, rules: tuple[Rule, ...], classes: tuple[ScheduleClass, ...] = ()
+) -> int | None:
     """Return the age up to which snapshots are kept in the steady state.
 
     Parameters
@@ -21,21 +24,39 @@ def reach(schedule: Schedule | None, rules: tuple[Rule, ...]) -> int | None:
         When snapshots are taken; None by hand.
     rules : tuple of Rule
         Which of them stay.
+    classes : tuple of ScheduleClass
+        What has a schedule of its own: a rule about some of them counts the snapshots of these only.
 
     Returns
     -------
     int or None
         The longest of the rules, each as far as its narrowest condition: a window's length, an age, a
         distance, or a count times the mean distance between the buckets that the schedule fills; None if a
-        rule has no end.  [ns]
+        rule has no end.  Counts of snapshots that only events take are left out where there are others: no
+        schedule says how far apart they are.  [ns]
     """
-    longest = 0
+    told = []
     for rule in rules:
-        ends = list(_ends(schedule, rule))
-        if not ends:
+        own, irregular = _own_schedule(schedule, rule, classes)
+        ends = list(_ends(own, rule))
+        if ends:
+            told.append(min(ends))
+        elif not irregular or rule.count is None:
             return None
-        longest = max(longest, min(ends))
-    return longest
+    return max(told, default=None if rules else 0)
+
+
+def _own_schedule(
+    schedule: Schedule | None, rule: Rule, classes: tuple[ScheduleClass, ...]
+) -> tuple[Schedule | None, bool]:
+    """Return the schedule of the snapshots that a rule is about, and whether only events take them."""
+    about = [one for one in classes if one.name in (rule.select.classes or ())]
+    if not about or rule.select.exclude:
+        return schedule, False
+    texts = tuple(text for one in about if one.schedule for text in one.schedule.texts)
+    if not texts or schedule is None:
+        return None, True
+    return Schedule(texts, timezone=schedule.timezone), False
 
 
 def _ends(schedule: Schedule | None, rule: Rule) -> Iterator[int]:

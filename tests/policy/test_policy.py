@@ -119,6 +119,13 @@ def test_describe_and_repr():
         ({"schedule": "@daily", "keep_within": "1y1mo"}, 13 * MONTH),
         ({"schedule": "@daily", "keep_daily": 2, "keep_yearly": "unlimited"}, None),
         ({"schedule": "@daily", "keep_last": "unlimited"}, None),
+        (
+            {"classes": {"h": {"schedule": "@hourly", "keep": 24}, "d": {"schedule": "@daily", "keep": 7}}},
+            7 * DAY,
+        ),
+        ({"classes": {"d": {"schedule": "@daily", "keep": 7}, "e": {"events": ["e"], "keep": 99}}}, 7 * DAY),
+        ({"classes": {"e": {"events": ["e"], "keep": 3}}}, None),
+        ({"classes": {"h": {"schedule": "@hourly", "keep": "unlimited"}}}, None),
     ],
 )
 def test_reach(given, reach):
