@@ -104,6 +104,17 @@ def test_check_says_what_is_odd(run, policies):
     assert run("policy", "check", "gfs", "--json").json["findings"] == []
 
 
+@pytest.mark.parametrize("looks", ['quiet = "30min"', 'min_written = "1MiB"', "on_change = true"])
+def test_what_is_written_is_not_known_without_a_trace(run, tmp_path, looks):
+    path = tmp_path / "vm.toml"
+    path.write_text(f'[classes.daily]\nschedule = "@daily"\nkeep = 3\n{looks}\n')
+    for words in (["check", path], ["calendar", path], ["compare", path], ["migrate", path, path]):
+        got = run("policy", *words)
+        assert got.status == 0
+        assert got.err.startswith("snapsim: warning: daily: what is written is not known here")
+    assert "3 in the steady state" in run("policy", "check", path).out
+
+
 def test_check_refuses_a_contradiction(refused, tmp_path):
     path = tmp_path / "wrong.toml"
     path.write_text('keep_last = 3\noldest = "each_rule"\ncombine = "claim"\n')

@@ -2,6 +2,8 @@
 
 import io
 
+import pytest
+
 from snapsim.policy import Policy
 
 
@@ -44,6 +46,13 @@ def test_what_a_tool_cannot_express(run, refused, tmp_path):
     assert got.status == 0
     assert got.out.startswith("# not the same: ")
     assert got.out.endswith("--keep-daily 7 --group-by ''\n")
+
+
+@pytest.mark.parametrize("tool", ["sanoid", "restic", "btrbk", "snapper", "zrepl", "proxmox"])
+@pytest.mark.parametrize("name", ["btrbk.conf", "/etc/snapper/configs/root", "job.yml"])
+def test_a_file_that_is_not_there_is_no_policy(refused, tool, name):
+    told = refused("policy", "import", "--from", tool, name.replace("etc", "no-etc"), status=2)
+    assert "there is no file" in told
 
 
 def test_refusals(refused, tmp_path):

@@ -332,3 +332,24 @@ def test_rules_in_their_long_form_are_written_like_short_ones():
     assert written == "--keep-daily 7 --keep-within-monthly 400d --group-by ''\n"
     days = [Snapshot(n * DAY, id=str(n)) for n in range(60)]
     assert kept(policy, days, 60 * DAY) == kept(read(written, "restic-0.14"), days, 60 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("tool", "line"),
+    [
+        ("restic", "30 2 * * * RESTIC_REPOSITORY=/srv /usr/bin/restic forget -d 7 --prune"),
+        ("restic", "@daily root restic -r /srv forget --keep-daily 7"),
+        ("borg-1.2", "0 3 * * * BORG_PASSPHRASE=x borg prune --keep-daily 7 /srv"),
+    ],
+)
+def test_a_line_of_cron(tool, line):
+    assert meaning(read(line, tool)) == meaning(read("--keep-daily 7", tool))
+
+
+def test_a_value_may_be_called_like_a_command():
+    assert read("--keep-daily 7 --tag forget -w 4", "restic").keep_daily == 7
+
+
+def test_words_that_belong_to_nothing_are_refused():
+    with pytest.raises(PolicyError, match="'7' is no option"):
+        read("7 --keep-daily 7", "restic")

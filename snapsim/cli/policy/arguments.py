@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from snapsim.cli.output import warn
 from snapsim.cli.rules import from_file
 from snapsim.cli.wording import worded
 from snapsim.errors import UsageError
@@ -23,6 +24,7 @@ __all__ = [
     "Moment",
     "PolicyFile",
     "ScheduleText",
+    "at_ticks",
     "instants",
     "moment",
     "read_policy",
@@ -74,6 +76,31 @@ def read_policy(text: str, *, schedule: str | None = None) -> "Policy":
         raise UsageError(f"--schedule is given, but {text} has a schedule itself: change it there")
     with worded():
         return replace(policy, schedule=schedule)  # type: ignore[arg-type]  # text becomes a schedule
+
+
+def at_ticks(policy: "Policy") -> "Policy":
+    """Return a policy that does not look at what is written, where nothing says that; warn if it did.
+
+    Parameters
+    ----------
+    policy : Policy
+        As read.
+
+    Returns
+    -------
+    Policy
+        Its classes take every snapshot at its tick.
+    """
+    look = {"min_written": 0, "on_change": False, "quiet": 0}
+    blind = [one.name for one in policy.schedule_classes if one.min_written or one.quiet_ns]
+    if not blind:
+        return policy
+    warn(
+        f"{', '.join(blind)}: what is written is not known here, so every snapshot is taken, at its tick; "
+        f"snapsim simulate reads it from a trace"
+    )
+    classes = [one.model_copy(update=look) if one.name in blind else one for one in policy.classes]
+    return replace(policy, classes=classes)  # type: ignore[arg-type]  # a sequence becomes a tuple
 
 
 def moment(text: str | None) -> int:

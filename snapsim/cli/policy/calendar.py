@@ -6,7 +6,15 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from snapsim.cli.output import check_writable, print_json
-from snapsim.cli.policy.arguments import Days, Moment, PolicyFile, ScheduleText, instants, read_policy
+from snapsim.cli.policy.arguments import (
+    Days,
+    Moment,
+    PolicyFile,
+    ScheduleText,
+    at_ticks,
+    instants,
+    read_policy,
+)
 from snapsim.cli.progress import doing
 from snapsim.cli.reading import Json
 
@@ -43,7 +51,7 @@ def calendar(
         Print JSON.
     """
     check_writable(figure)
-    found = read_policy(policy, schedule=schedule)
+    found = at_ticks(read_policy(policy, schedule=schedule))
     ticks = instants(found, start, days)
     from snapsim.policy.explaining import calendar as calendar_of
     from snapsim.policy.times import format_instant

@@ -3,7 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 from snapsim.cli.output import print_json
-from snapsim.cli.policy.arguments import Days, PolicyFile, ScheduleText, instants, read_policy
+from snapsim.cli.policy.arguments import (
+    Days,
+    PolicyFile,
+    ScheduleText,
+    at_ticks,
+    instants,
+    read_policy,
+)
 from snapsim.cli.progress import bar
 from snapsim.cli.reading import Json
 
@@ -37,7 +44,7 @@ def check(
     as_json : bool
         Print JSON.
     """
-    found = read_policy(policy, schedule=schedule)
+    found = at_ticks(read_policy(policy, schedule=schedule))
     from snapsim.policy.checking import Checkup
 
     # any start will do, and a fixed one gives the same answer tomorrow

@@ -8,7 +8,7 @@ from cyclopts import Group, Parameter
 
 from snapsim.cli.mechanisms import find
 from snapsim.cli.output import check_writable, print_json
-from snapsim.cli.policy.arguments import Days, ScheduleText, moment, read_policy
+from snapsim.cli.policy.arguments import Days, ScheduleText, at_ticks, moment, read_policy
 from snapsim.cli.progress import bar, doing
 from snapsim.cli.reading import Json, Reading, load, warn_about
 from snapsim.cli.wording import worded
@@ -128,8 +128,8 @@ def _chosen(texts: Sequence[str], changes: Sequence[str], schedule: str | None) 
             name = text
         if name in chosen:
             raise UsageError(f"{text} is given twice: compare different policies, or use --what-if")
-        chosen[name] = policy
-    first = read[0][1]
+        chosen[name] = at_ticks(policy)
+    first = next(iter(chosen.values()))
     for change in changes:
         if change in chosen:
             raise UsageError(f"--what-if {change!r} is given twice")

@@ -11,6 +11,7 @@ from snapsim.cli.policy.arguments import (
     ListingZone,
     Moment,
     PolicyFile,
+    at_ticks,
     moment,
     read_policy,
     read_snapshots,
@@ -54,7 +55,7 @@ def migrate(
     as_json : bool
         Print JSON.
     """
-    before, after = read_policy(old), read_policy(new)
+    before, after = at_ticks(read_policy(old)), at_ticks(read_policy(new))
     listed = None if snapshots is None else read_snapshots(snapshots, tool=tool, timezone=timezone)
     from snapsim.policy.migrating import migrate as migration
 

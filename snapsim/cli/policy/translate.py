@@ -1,5 +1,6 @@
 """`snapsim policy import` and `export`: policies in the words of other tools."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -85,6 +86,8 @@ def _text(words: tuple[str, ...]) -> str:
                 return path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{path} cannot be read: {error}") from None
+        if re.fullmatch(r"[^-=\s|][^=\s|]*(/[^=\s|]*|\.[A-Za-z]+)", words[0]):
+            raise UsageError(f"there is no file {path}: name the file, or give the tool's own words")
     return " ".join(words)
 
 

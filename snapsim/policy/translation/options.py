@@ -65,7 +65,7 @@ def read_options(text: str, known: Options) -> tuple[list[tuple[str, str]], tupl
         raise PolicyError(f"the options of {known.program} cannot be read: {error}") from None
     found: list[tuple[str, str]] = []
     notes = []
-    place = 0
+    place = _options_from(words, known)
     while place < len(words):
         word = words[place]
         place += 1
@@ -97,6 +97,16 @@ def read_options(text: str, known: Options) -> tuple[list[tuple[str, str]], tupl
         else:
             found.append((known.takes[name], value))
     return found, tuple(notes)
+
+
+def _options_from(words: list[str], known: Options) -> int:
+    """Return where a line begins: cron writes times before the program, a shell variables."""
+    for place, word in enumerate(words):
+        if word.startswith("-") and word != "-":
+            return 0  # a value may be called like a command
+        if word.rpartition("/")[2] in known.commands:
+            return place
+    return 0
 
 
 def whole_number(text: str, option: str, *, least: int = 0) -> int:

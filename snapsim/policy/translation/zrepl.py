@@ -107,7 +107,10 @@ def _rules(text: str) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
     for number, line in said:
         match = re.fullmatch(r"\s*(-\s+)?(\w+)\s*:\s*(.*?)\s*", line)
         if match is None or (match[1] is None and not rules):
-            raise PolicyError(f'line {number}: {line.strip()!r} is no part of a list such as "- type: grid"')
+            raise PolicyError(
+                f'line {number}: {line.strip()!r} is no part of a list such as "- type: grid": '
+                "give the list of one job's keep_sender, keep_receiver or keep, and nothing else"
+            )
         if match[1] is not None:
             rules.append((number, {}))
         rules[-1][1][match[2]] = _scalar(number, match[2], match[3])
