@@ -218,3 +218,10 @@ def test_what_cannot_be_written_is_told(policy, told):
 def test_other_policies_are_refused_with_what_differs(tool):
     with pytest.raises(PolicyError, match="cannot express this policy: "):
         export_policy(Policy(keep_daily=7, keep_within="2d", timezone="Europe/Berlin"), tool)
+
+
+def test_zrepl_jobs_that_only_take_snapshots_say_keep():
+    job = ["- type: snap", "  pruning:", "    keep:", "    - type: last_n", "      count: {}"]
+    read = import_policy("\n".join(["jobs:", *job, *job]).format(7, 8), "zrepl")
+    assert [rule.count for rule in read.policy.rules] == [7]
+    assert read.notes == ("keep of another job is a policy of its own",)

@@ -1,4 +1,4 @@
-"""zrepl's lists of rules, `keep_sender` and `keep_receiver`, and its grids."""
+"""zrepl's lists of rules, `keep_sender`, `keep_receiver` and `keep`, and its grids."""
 
 import json
 import re
@@ -86,12 +86,16 @@ def _rules(text: str) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
     heads = [
         (place, match[1])
         for place, (_, line) in enumerate(said)
-        if (match := re.fullmatch(r"\s*(keep_sender|keep_receiver)\s*:\s*(?:\[\s*\])?", line))
+        if (match := re.fullmatch(r"\s*(keep_sender|keep_receiver|keep)\s*:\s*(?:\[\s*\])?", line))
     ]
     notes = []
     if heads:
         start, chosen = min(heads, key=lambda head: head[1] != "keep_sender")
-        notes = [f"{other} is a policy of its own" for _, other in heads if other != chosen]
+        notes = [
+            f"{other}{' of another job' if other == chosen else ''} is a policy of its own"
+            for place, other in heads
+            if place != start
+        ]
         indent = _indent(said[start][1])
         said = said[start + 1 :]
         end = next(
