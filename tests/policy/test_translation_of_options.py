@@ -353,3 +353,8 @@ def test_a_value_may_be_called_like_a_command():
 def test_words_that_belong_to_nothing_are_refused():
     with pytest.raises(PolicyError, match="'7' is no option"):
         read("7 --keep-daily 7", "restic")
+
+
+def test_what_borg_fills_in_has_to_be_written_out():
+    with pytest.raises(PolicyError, match=r"only \* and \? are read here: write what \{hostname\}"):
+        read("--keep-daily 7 -a '{hostname}-*'", "borg-1.2")

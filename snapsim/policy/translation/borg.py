@@ -143,7 +143,9 @@ def _pattern(key: str, value: str) -> str:
             raise PolicyError(f"-a {value}: only sh: and re: are read here")
         value = rest if colon else value
     if set("[]{}") & set(value):
-        raise PolicyError(f"-a {value}: of a glob, only * and ? are read here")
+        raise PolicyError(
+            f"-a {value}: of a glob, only * and ? are read here: write what {{hostname}} or the like stands for"
+        )
     parts = {"*": ".*", "?": "."}
     return "^" + "".join(parts.get(one, re.escape(one)) for one in value) + "$"
 
