@@ -144,7 +144,7 @@ def _pattern(key: str, value: str) -> str:
         value = rest if colon else value
     if set("[]{}") & set(value):
         raise PolicyError(
-            f"-a {value}: of a glob, only * and ? are read here: write what {{hostname}} or the like stands for"
+            f"-a {value}: of a glob, only * and ? are read here: write what {{hostname}} and such stand for"
         )
     parts = {"*": ".*", "?": "."}
     return "^" + "".join(parts.get(one, re.escape(one)) for one in value) + "$"
