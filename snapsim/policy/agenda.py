@@ -102,7 +102,7 @@ def simulated(
                 serial.at_ns[run], trace.up_instants, trace.up_writes(one), window_ns=one.quiet_ns
             )
             index = trace.up[quiet[one.name].index]
-        forced = trace.index(asked[one.name])
+        forced = trace.index(asked[one.name], later=one.catch_up != "none")
         taken = _worth_it(one, trace, usual, index, forced)
         ticks = runs.tick_ns[serial.which[run]]
         left_out[one.name] = runs.at_ns.size - serial.which.size + int(np.count_nonzero(~taken))
@@ -126,7 +126,7 @@ class _Trace:
     ) -> None:
         if not instants.size or np.any(instants[1:] <= instants[:-1]):
             raise PolicyError("instants have to ascend, and there has to be at least one")
-        self.instants = instants
+        self.instants, self.downtimes = instants, downtimes
         down = np.zeros(instants.size, dtype=np.bool_)
         for start, stop in downtimes:
             down |= (instants >= start) & (instants < stop)
@@ -146,8 +146,14 @@ class _Trace:
     def up_instants(self) -> Int64Array:
         return self.instants[self.up]
 
-    def index(self, times: Int64Array) -> npt.NDArray[np.intp]:
-        """Return the first instant not before each time at which the machine is up; without repetition."""
+    def index(self, times: Int64Array, *, later: bool) -> npt.NDArray[np.intp]:
+        """Return the first instant not before each time at which the machine is up; without repetition.
+
+        What happens while it is down is taken when it is up again, or (unless `later`) not at all.
+        """
+        if not later:
+            for start, stop in self.downtimes:
+                times = times[(times < start) | (times >= stop)]
         where = np.searchsorted(self.up_instants, times[times >= self.instants[0]])
         return np.unique(self.up[where[where < self.up.size]])
 

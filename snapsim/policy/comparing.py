@@ -402,7 +402,11 @@ class Comparison:
 
 
 def compare(
-    policies: Mapping[str, Policy], instants: npt.ArrayLike, *, progress: Progress | None = None
+    policies: Mapping[str, Policy],
+    instants: npt.ArrayLike,
+    *,
+    run: Callable[[Policy], Timeline] | None = None,
+    progress: Progress | None = None,
 ) -> Comparison:
     """Run policies over the same instants.
 
@@ -412,6 +416,8 @@ def compare(
         By the name that tables and figures show; each has a schedule.
     instants : int64 array, shape (n_instants,)
         When snapshots can be taken, UTC, strictly ascending.  [ns]
+    run : callable, optional
+        Runs a policy over the instants; `Policy.timeline` unless given.
     progress : callable, optional
         Called with the steps done and all of them.
 
@@ -437,7 +443,7 @@ def compare(
         raise PolicyError("there is nothing to compare: give at least one policy")
     timelines = {}
     for number, (name, policy) in enumerate(policies.items()):
-        timelines[name] = policy.timeline(instants)
+        timelines[name] = policy.timeline(instants) if run is None else run(policy)
         if progress is not None:
             progress(number + 1, len(policies))
     return Comparison(timelines)

@@ -52,10 +52,29 @@ def _check_classes(policy: "Policy") -> None:
 
 
 def _check_soft(policy: "Policy") -> None:
+    space = policy.space
+    soft_classes = [one for one in policy.classes if one.soft is not None]
+    starts = space is not None and (space.snapshots_max is not None or space.free_min is not None)
+    for one in soft_classes:
+        if not starts:
+            raise PolicyError(
+                f"class {one.name!r}: soft is given, but nothing uses it: add a table space with "
+                "snapshots_max or free_min"
+            )
+        if one.keep != UNLIMITED and one.soft is not None and one.soft > int(one.keep):
+            raise PolicyError(
+                f"class {one.name!r}: soft is {one.soft}, which is above keep = {one.keep}: lower it"
+            )
+    if space is not None and starts and not space.soft and not soft_classes:
+        raise PolicyError(
+            "space: snapshots_max or free_min is given, but nothing may be deleted for it: add soft bounds, "
+            "such as soft = { keep_daily = 2 }, or soft to a class"
+        )
     for key, low in policy.space.soft if policy.space else ():
         high = getattr(policy, key, None) if key in KEEP_BUCKETS else None
         if high is None:
-            raise PolicyError(f"space.soft.{key} is no counting rule: the keys are {', '.join(KEEP_BUCKETS)}")
+            known = ", ".join(KEEP_BUCKETS)
+            raise PolicyError(f"space.soft.{key} is no counting rule: the keys are {known}")
         if low < 0:
             raise PolicyError(f"space.soft.{key} is {low}: a count cannot be negative")
         if high != UNLIMITED and low > high:

@@ -91,7 +91,7 @@ def schedule_of(
 
 def schedule_class(one: ClassTable, timezone: str) -> ScheduleClass:
     """Make a class that can be asked when it is due."""
-    values = {key: value for key, value in one if key not in {"name", "keep", "schedule"}}
+    values = {key: value for key, value in one if key not in {"name", "keep", "soft", "schedule"}}
     schedule = list(one.schedule) if isinstance(one.schedule, tuple) else one.schedule
     return ScheduleClass.of(one.name, schedule, timezone=timezone, **values)
 

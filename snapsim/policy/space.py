@@ -101,7 +101,7 @@ def decide_with_space(
             return [
                 one if one.keep else Decision(one.snapshot, keep=True, reasons=(told,)) for one in decisions
             ]
-    if not space.soft:
+    if space.snapshots_max is None and space.free_min is None:
         return decisions
     return _shrink(policy, decisions, now_ns, pool)
 
@@ -145,6 +145,10 @@ def soft_policy(policy: "Policy") -> "Policy":
         Without rules about space, and without guards.
     """
     soft: dict[str, Any] = dict(policy.space.soft) if policy.space else {}
+    soft["classes"] = tuple(
+        one if one.soft is None else one.model_copy(update={"keep": one.soft, "soft": None})
+        for one in policy.classes
+    )
     soft["guards"] = Guards(refuse_delete_all=False)  # the loop watches over what really goes
     try:
         return replace(policy, **soft, space=None)

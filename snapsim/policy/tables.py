@@ -292,11 +292,6 @@ class Space(Table):
             raise PolicyError("target_free has to be at least free_min, which starts the deletion: give both")
         if self.soft and self.snapshots_max is None and self.free_min is None:
             raise PolicyError("soft bounds are given, but nothing uses them: add snapshots_max or free_min")
-        if not self.soft and (self.snapshots_max is not None or self.free_min is not None):
-            raise PolicyError(
-                "snapshots_max or free_min is given, but nothing may be deleted for it: add soft bounds, "
-                "such as soft = { keep_daily = 2 }"
-            )
         return self
 
 
@@ -359,6 +354,10 @@ class ClassTable(Table):
         ),
     ] = None
     keep: Annotated[Count, Field(description=f"how many of its newest stay: {COUNT}")] = 0
+    soft: Annotated[
+        Annotated[int, Field(ge=0)] | None,
+        Field(description="lower bound of keep: down to there rules about space decide"),
+    ] = None
     kind: Annotated[Literal["disk", "memory", "full"], Field(description='"disk", "memory" or "full"')] = (
         "disk"
     )

@@ -73,7 +73,7 @@ class ScheduleClass:
     jitter_ns : int
         Largest delay that spreads machines; see `due.jittered`.  [ns]
     catch_up : {"none", "once", "all"}
-        What happens to ticks that were missed.
+        What happens to ticks and events that were missed.
     grace_ns : int
         How late a tick may be run and still not count as missed.  [ns]
     overlap : {"skip", "queue"}

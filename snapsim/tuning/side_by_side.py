@@ -12,6 +12,7 @@ from snapsim.engine.lifetimes import LifetimeMatrix
 from snapsim.errors import CapacityError, UsageError
 from snapsim.mechanisms import Mechanism
 from snapsim.planning.outlook import evaluate
+from snapsim.planning.running import run_policy
 from snapsim.policy.comparing import Comparison, Progress, compare, reached
 from snapsim.policy.explaining import aligned
 from snapsim.policy.policy import Policy
@@ -129,7 +130,7 @@ class SideBySide:
 
     def _space_lines(self) -> list[str]:
         if self.space is None:
-            return []
+            return ["", "space, and the least that is possible, need a disk's own trace"]
         rows = [
             (
                 str(row["policy"]),
@@ -155,6 +156,7 @@ def side_by_side(
     *,
     lifetimes: LifetimeMatrix | None = None,
     mechanism: str | Mechanism = "qcow2-external",
+    pool_size: int | str | None = None,
     progress: Progress | None = None,
 ) -> SideBySide:
     """Compare policies over the same instants, with space if a disk's lifetimes are given.
@@ -169,6 +171,8 @@ def side_by_side(
         What the disk wrote.
     mechanism : str or Mechanism
         How its system keeps snapshots.
+    pool_size : int or str, optional
+        Size of the pool, on which rules about space act; needs lifetimes.  [bytes]
     progress : callable, optional
         Called with the policies done and all of them.
 
@@ -180,7 +184,7 @@ def side_by_side(
     Raises
     ------
     UsageError
-        Neither instants nor lifetimes are given, or both.
+        Neither instants nor lifetimes are given, or both; or a pool without lifetimes.
     PolicyError
         There is no policy, or one has no schedule, or instants do not fit it.
 
@@ -197,10 +201,18 @@ def side_by_side(
         raise UsageError(
             "give either instants or lifetimes: those of the lifetimes are used where there are any"
         )
-    known = lifetimes.instants if lifetimes is not None else instants
-    assert known is not None  # noqa: S101  one of the two is there
-    compared = compare(policies, known, progress=progress)
-    return SideBySide(compared, lifetimes, None if lifetimes is None else mechanism)
+    if lifetimes is None:
+        if pool_size is not None:
+            raise UsageError("a pool is given, but how full it is cannot be told without lifetimes")
+        assert instants is not None  # noqa: S101  one of the two is there
+        return SideBySide(compare(policies, instants, progress=progress), None, None)
+    counted = lifetimes
+
+    def run(policy: Policy) -> Timeline:
+        size = pool_size if policy.space else None
+        return run_policy(policy, counted, mechanism=mechanism, pool_size=size)
+
+    return SideBySide(compare(policies, counted.instants, run=run, progress=progress), counted, mechanism)
 
 
 def own_ladder(timeline: Timeline) -> Ladder | None:

@@ -3,12 +3,16 @@
 import re
 from datetime import datetime
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from snapsim.policy import Policy
 from snapsim.policy.compat import KEEP_BUCKETS
 from snapsim.types import Snapshot, SnapshotKind
 from snapsim.units import DAY, HOUR, MINUTE
+
+# One example is dozens of decisions of a random policy: fewer of them say as much as many of something small.
+FEW = settings(max_examples=max(settings.default.max_examples // 5, 20))
 
 # where the clock goes an hour, half an hour or a day forward or back, at midnight or one minute after it;
 # months, years and ISO years end

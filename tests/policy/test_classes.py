@@ -203,3 +203,12 @@ def test_sanoid_with_a_plain_schedule_knows_its_classes():
     timeline = policy.timeline(QUARTERS)
     # what is at most five hours old are six; of the days the newest three, or at midnight three beside it
     assert timeline.max_live == 6 + 3
+
+
+def test_an_event_during_an_outage_is_caught_up_or_not():
+    down = [(START + HOUR, START + 5 * HOUR)]
+    events = [Event("apt", START + 2 * HOUR), Event("apt", START + 6 * HOUR)]
+    for catch_up, hours in (("once", [5, 6]), ("none", [6])):
+        policy = Policy(classes={"up": {"events": ["apt"], "keep": 9, "catch_up": catch_up}})
+        timeline = policy.timeline(QUARTERS, downtimes=down, events=events)
+        assert ((QUARTERS[timeline.created] - START) // HOUR).tolist() == hours

@@ -10,11 +10,12 @@ from snapsim.policy import Policy
 from snapsim.policy.retention import matches
 from snapsim.types import Snapshot
 from snapsim.units import DAY, HOUR
-from tests.policy.language import catalogs, moments, nanoseconds, nows, prunes
+from tests.policy.language import FEW, catalogs, moments, nanoseconds, nows, prunes
 
 # ---------------------------------------- whatever a policy says
 
 
+@FEW
 @given(prunes(), st.randoms(use_true_random=False))
 def test_order_of_the_input_does_not_matter(case, chance):
     policy, snapshots, now = case
@@ -25,6 +26,7 @@ def test_order_of_the_input_does_not_matter(case, chance):
     assert after == [before[index] for index in shuffled]
 
 
+@FEW
 @given(prunes())
 def test_every_decision_has_reasons(case):
     policy, snapshots, now = case
@@ -34,6 +36,7 @@ def test_every_decision_has_reasons(case):
         assert all("{" not in reason for reason in decision.reasons)
 
 
+@FEW
 @given(prunes())
 def test_guards_are_never_passed(case):
     policy, snapshots, now = case
@@ -54,6 +57,7 @@ def test_guards_are_never_passed(case):
             assert going <= share * len(managed)
 
 
+@FEW
 @given(prunes())
 def test_what_is_protected_or_not_managed_never_goes(case):
     policy, snapshots, now = case
@@ -73,6 +77,7 @@ def test_what_is_protected_or_not_managed_never_goes(case):
             assert decision.keep
 
 
+@FEW
 @given(prunes())
 def test_halves_of_a_pair_stay_together(case):
     policy, snapshots, now = case
@@ -129,6 +134,7 @@ ONE_SHOT = [
 
 
 @pytest.mark.parametrize("tool", ONE_SHOT)
+@FEW
 @given(data=st.data())
 def test_deciding_twice_changes_nothing(tool, data):
     zone, snapshots, now = data.draw(catalogs_of_tools(tool))
@@ -137,6 +143,7 @@ def test_deciding_twice_changes_nothing(tool, data):
     assert left_by(policy, once, now) == once
 
 
+@FEW
 @given(st.data())
 def test_deciding_twice_changes_nothing_on_a_grid(data):
     _, snapshots, now = data.draw(catalogs_of_tools("zrepl"))
@@ -151,6 +158,7 @@ MONOTONE = ["snapsim", "restic", "restic-0.14", "borg-1.2", "borg-2", "snapper",
 
 
 @pytest.mark.parametrize("tool", MONOTONE)
+@FEW
 @given(data=st.data())
 def test_raising_a_count_never_lets_a_snapshot_go(tool, data):
     zone, snapshots, now = data.draw(catalogs_of_tools(tool))
@@ -165,6 +173,7 @@ def test_raising_a_count_never_lets_a_snapshot_go(tool, data):
 # ---------------------------------------- rules and their order
 
 
+@FEW
 @given(prunes(plain=True, bare=True), st.randoms(use_true_random=False))
 def test_order_of_rules_is_irrelevant_for_any(case, chance):
     policy, snapshots, now = case

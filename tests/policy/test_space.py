@@ -162,3 +162,19 @@ def test_the_event_loop_acts_on_the_pool():
         assert sorted(time for time, one in told.items() if one.keep) == instants[held].tolist()
     assert timeline.max_live < 12
     assert timeline.frame["reasons"].iloc[0].startswith("space: snapshots use")
+
+
+def test_classes_have_soft_bounds_of_their_own():
+    classes = {"hourly": {"schedule": "1h", "keep": 6, "soft": 1}, "daily": {"schedule": "1d", "keep": 3}}
+    policy = Policy(classes=classes, space={"snapshots_max": 0.5})
+    snapshots = [
+        *(Snapshot(NOW - age * HOUR, id=f"h{age}", classes=frozenset({"hourly"})) for age in range(8)),
+        *(Snapshot(NOW - age * DAY - 1, id=f"d{age}", classes=frozenset({"daily"})) for age in range(4)),
+    ]
+    assert kept(policy.decide(snapshots, NOW)) == [*(f"h{age}" for age in range(6)), "d0", "d1", "d2"]
+    pressed = policy.decide(snapshots, NOW, pool=pool_of(size=100))
+    assert kept(pressed) == ["h0", "d0", "d1", "d2"]
+    with pytest.raises(PolicyError, match="soft is given, but nothing uses it"):
+        Policy(classes=classes)
+    with pytest.raises(PolicyError, match="class 'hourly': soft is 7, which is above keep = 6"):
+        Policy(classes={"hourly": {**classes["hourly"], "soft": 7}}, space={"snapshots_max": 0.5})

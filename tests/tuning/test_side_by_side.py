@@ -93,3 +93,21 @@ def test_instants_come_from_one_place(lifetimes):
     for wrong in ({}, {"instants": lifetimes.instants, "lifetimes": lifetimes}):
         with pytest.raises(UsageError, match="either instants or lifetimes"):
             ss.side_by_side(POLICIES, **wrong)
+
+
+def test_policies_act_on_the_pool_and_on_what_is_written(lifetimes):
+    policies = {
+        "pressed": ss.Policy(
+            schedule="1h", keep_last=20, space={"snapshots_max": 0.02, "soft": {"keep_last": 2}}
+        ),
+        "quiet": ss.Policy(classes={"six": {"schedule": "6h", "keep": 4, "quiet": "3h"}}),
+    }
+    answer = ss.side_by_side(policies, lifetimes=lifetimes, mechanism="qcow2-external", pool_size="16MiB")
+    timelines = answer.comparison.timelines
+    for name, policy in policies.items():
+        size = "16MiB" if policy.space else None
+        alone = ss.run_policy(policy, lifetimes, mechanism="qcow2-external", pool_size=size)
+        assert timelines[name].deleted.tolist() == alone.deleted.tolist()
+    assert timelines["pressed"].kept(-1).size < 20
+    with pytest.raises(UsageError, match="cannot be told without lifetimes"):
+        ss.side_by_side(POLICIES, lifetimes.instants, pool_size="16MiB")

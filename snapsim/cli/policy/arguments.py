@@ -79,7 +79,7 @@ def read_policy(text: str, *, schedule: str | None = None) -> "Policy":
 
 
 def at_ticks(policy: "Policy") -> "Policy":
-    """Return a policy that does not look at what is written, where nothing says that; warn if it did.
+    """Return a policy that takes every snapshot at its tick; warn if it would look at what is written.
 
     Parameters
     ----------
@@ -91,15 +91,18 @@ def at_ticks(policy: "Policy") -> "Policy":
     Policy
         Its classes take every snapshot at its tick.
     """
-    look = {"min_written": 0, "on_change": False, "quiet": 0}
+    look = {"min_written": 0, "on_change": False, "quiet": 0, "jitter": 0}
+    delayed = [one.name for one in policy.schedule_classes if one.jitter_ns]
     blind = [one.name for one in policy.schedule_classes if one.min_written or one.quiet_ns]
-    if not blind:
+    if not blind and not delayed:
         return policy
-    warn(
-        f"{', '.join(blind)}: what is written is not known here, so every snapshot is taken, at its tick; "
-        f"snapsim simulate reads it from a trace"
-    )
-    classes = [one.model_copy(update=look) if one.name in blind else one for one in policy.classes]
+    if blind:
+        warn(
+            f"{', '.join(blind)}: what is written is not known here, so every snapshot is taken, at its "
+            f"tick; snapsim simulate reads it from a trace"
+        )
+    changed = {*blind, *delayed}  # a jitter of minutes says nothing about what is kept
+    classes = [one.model_copy(update=look) if one.name in changed else one for one in policy.classes]
     return replace(policy, classes=classes)  # type: ignore[arg-type]  # a sequence becomes a tuple
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
+from snapsim.cli.happening import clock_of
 from snapsim.cli.mechanisms import find
 from snapsim.cli.output import check_writable, print_json
 from snapsim.cli.policy.arguments import Days, ScheduleText, at_ticks, moment, read_policy
@@ -41,6 +42,7 @@ def compare(
     schedule: ScheduleText = None,
     trace: Annotated[Path | None, Parameter(metavar="TRACE", group=_SPACE)] = None,
     mechanism: Annotated[str, Parameter(metavar="NAME", group=_SPACE)] = "qcow2-external",
+    pool_size: Annotated[str | None, Parameter(metavar="SIZE", group=_SPACE)] = None,
     every: Annotated[str | None, Parameter(metavar="DURATION", group=_SPACE)] = None,
     reading: Reading = Reading(),  # noqa: B008  frozen
     figure: Annotated[Path | None, Parameter(metavar="FILE")] = None,
@@ -69,6 +71,8 @@ def compare(
         A disk's trace: policies run for as long as it lasts, and space is counted.
     mechanism : str
         How the system keeps snapshots: see snapsim mechanisms.
+    pool_size : str, optional
+        Size of the pool ("100GiB"): rules about space act on it.
     every : str, optional
         Count at the multiples of this interval instead of at the policies' ticks.
     reading : Reading
@@ -84,17 +88,19 @@ def compare(
         Options contradict each other, or policies have one name.
     """
     check_writable(figure)
-    chosen = _chosen(policies, what_if, schedule)
+    chosen = _chosen(policies, what_if, schedule, blind=trace is None)
     if trace is not None and days is not None:
         raise UsageError("--trace says for how long policies run: leave --days out")
     if trace is None and every is not None:
         raise UsageError("--every is for counting a trace: give --trace, too, or leave it out")
+    if trace is None and pool_size is not None:
+        raise UsageError("--pool-size: how full a pool is takes a trace: give --trace, too, or leave it out")
     with_space = trace is not None
     instants = None if with_space else _instants(chosen, reading.start, days)
     from snapsim.tuning.side_by_side import side_by_side
 
     if trace is not None:
-        answer = _counted(chosen, trace, mechanism, every, reading)
+        answer = _counted(chosen, trace, reading, mechanism=mechanism, pool_size=pool_size, every=every)
     else:
         with bar("running", unit="policies") as progress:
             answer = side_by_side(chosen, instants, progress=progress)
@@ -114,7 +120,9 @@ def compare(
         print(f"figure: {files}")
 
 
-def _chosen(texts: Sequence[str], changes: Sequence[str], schedule: str | None) -> "dict[str, Policy]":
+def _chosen(
+    texts: Sequence[str], changes: Sequence[str], schedule: str | None, *, blind: bool
+) -> "dict[str, Policy]":
     """Read the policies, by names that tell them apart."""
     from snapsim.policy.comparing import vary
 
@@ -128,7 +136,7 @@ def _chosen(texts: Sequence[str], changes: Sequence[str], schedule: str | None) 
             name = text
         if name in chosen:
             raise UsageError(f"{text} is given twice: compare different policies, or use --what-if")
-        chosen[name] = at_ticks(policy)
+        chosen[name] = at_ticks(policy) if blind else policy
     first = next(iter(chosen.values()))
     for change in changes:
         if change in chosen:
@@ -152,7 +160,13 @@ def _instants(chosen: "Mapping[str, Policy]", start: str | None, days: float | N
 
 
 def _counted(
-    chosen: "Mapping[str, Policy]", path: Path, mechanism: str, every: str | None, reading: Reading
+    chosen: "Mapping[str, Policy]",
+    path: Path,
+    reading: Reading,
+    *,
+    mechanism: str,
+    pool_size: str | None,
+    every: str | None,
 ) -> "SideBySide":
     system = find(mechanism)
     volume = load(path, reading)
@@ -161,9 +175,11 @@ def _counted(
         from snapsim.planning.lifetimes import count_lifetimes
         from snapsim.tuning.side_by_side import side_by_side
 
-        clock = {"schedules": list(chosen.values())} if every is None else {"every": every}
+        clocks = [clock_of(policy, every) for policy in chosen.values()]
+        spans = [clock["every"] for clock in clocks if "every" in clock]
+        clock = {"every": min(spans)} if spans else {"schedules": list(chosen.values())}
         counted = count_lifetimes(volume, **clock, block_size=system.block_size, progress=progress)
-        return side_by_side(chosen, lifetimes=counted, mechanism=system)
+        return side_by_side(chosen, lifetimes=counted, mechanism=system, pool_size=pool_size)
 
 
 def _once(answer: "SideBySide") -> "dict[str, pd.DataFrame]":

@@ -27,6 +27,19 @@ _MODULES: Mapping[str, str] = {
 }
 """The module of each tool, in this package."""
 
+_WORDS: Mapping[str, str] = {
+    "combine": "its rules work together in another way",
+    "reference": "windows count from another moment",
+    "oldest": "the oldest snapshot is kept in other cases",
+    "adjacency": "a bucket that comes back when a clock is put back is another one",
+    "future": "snapshots dated after now are treated differently",
+    "order": "something else makes a snapshot newer",
+    "tie_break": "of snapshots of one moment others represent the bucket",
+    "week_start": "weeks begin on another day",
+    "month_starts": "months begin on another day",
+}
+"""What it means for people that an axis differs."""
+
 ALIASES: Mapping[str, str] = {"borg": "borg-1.2", "pbs": "proxmox", "pve": "proxmox"}
 """Other words for a tool."""
 
@@ -147,7 +160,10 @@ def export_policy(policy: Policy, tool: str, *, approximate: bool = False) -> st
     differing = differences(policy, name)
     if differing and not approximate:
         listed = "; ".join(differing)
-        raise PolicyError(f"{tools()[name].title} cannot express this policy: {listed}")
+        raise PolicyError(
+            f"{tools()[name].title} cannot express this policy: {listed} (approximate writes what comes "
+            f"near, with these differences as comments)"
+        )
     text = translator.write(policy)
     return "".join(f"# not the same: {one}\n" for one in differing) + text
 
@@ -171,7 +187,8 @@ def differences(policy: Policy, tool: str) -> tuple[str, ...]:
     found = []
     if policy.compat != tool:
         found += [
-            f"{axis} is {getattr(policy, axis)!r}, the tool's is {other.axes.get(axis, AXES[axis][0])!r}"
+            f"{_WORDS[axis]} ({axis} is {getattr(policy, axis)!r}, the tool's is "
+            f"{other.axes.get(axis, AXES[axis][0])!r})"
             for axis in AXES
             if getattr(policy, axis) != other.axes.get(axis, AXES[axis][0])
             and matters(policy, axis, other.style)
