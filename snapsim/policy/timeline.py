@@ -17,6 +17,7 @@ from snapsim.policy import retention
 from snapsim.policy.agenda import Agenda, simulated
 from snapsim.policy.buckets import CalendarKeys, shared_keys
 from snapsim.policy.decisions import decide, number_table, words
+from snapsim.policy.loop_kernels import simulate_steps
 from snapsim.policy.policy import Policy
 from snapsim.policy.retention_kernels import Verdicts, replay
 from snapsim.policy.schedule import Interval, Schedule
@@ -74,10 +75,8 @@ class Timeline:
         Instant at which it was pruned; n_instants while it is kept.
     taken : Taken
         Which schedules asked for each snapshot, and how many ticks fell between instants.
-    verdicts : retention_kernels.Verdicts
-        What each rule said last about each snapshot.
-    stays : judgement_kernels.Stays or None
-        What overruled the rules; None where nothing could.
+    verdicts : retention_kernels.Verdicts or None
+        What each rule said last about each snapshot; None where that is found out once reasons are asked for.
     told : tuple of tuple of str, or None
         The reasons, where rules about space had a say.
     agenda : Agenda or None
@@ -91,8 +90,7 @@ class Timeline:
     created: Int64Array
     deleted: Int64Array
     taken: Taken
-    verdicts: Verdicts
-    stays: judgement.Stays | None = None
+    verdicts: Verdicts | None = None
     told: tuple[tuple[str, ...], ...] | None = None
     agenda: Agenda | None = None
     pool: "PoolAt | None" = None
@@ -267,20 +265,24 @@ class Timeline:
         if self.told is not None:
             return ["; ".join(reasons) for reasons in self.told]
         time_ns = self.instants[self.created]
+        verdicts, stays = self.verdicts, None
+        if verdicts is None:
+            keys = shared_keys(self.instants, self.policy.calendar)
+            verdicts, stays = judgement.simulate(*_simulated(self.policy, keys, self.taken))
         told = retention.Explainer(
             self.policy.rules,
-            self.verdicts,
+            verdicts,
             time_ns,
             self.policy.calendar.zone,
             lambda rival: format_instant(int(time_ns[rival])),
-            self.stays,
+            stays,
             words(self.policy),
             hints=False,
         )
         last = len(self) - 1
         return [
             "; ".join(told.reasons(number, keep=step > last, reference_ns=int(time_ns[min(step, last)])))
-            for number, step in enumerate(self.verdicts.step.tolist())
+            for number, step in enumerate(verdicts.step.tolist())
         ]
 
     def _index(self, i: int) -> int:
@@ -386,23 +388,31 @@ def _only_for_classes(**given: Any) -> None:
 
 
 def _loop(policy: Policy, keys: CalendarKeys, taken: Taken, *, queues: bool | None = None) -> Timeline:
-    stays = None
+    verdicts = None
     if _fits_queues(policy, keys) if queues is None else queues:
         verdicts = replay(
             retention.to_queues(policy.rules),
             retention.to_queue_catalog(policy.rules, keys, taken.created),
         )
+        step = verdicts.step
     else:
-        verdicts, stays = judgement.simulate(
-            retention.to_table(policy.rules),
-            policy.semantics,
-            _candidates(policy, keys, taken),
-            retention.key_count(policy.rules, keys),
-        )
+        step = simulate_steps(*_simulated(policy, keys, taken))
     # A step counts snapshots; one past the last stands for one past the last instant.
-    deleted = np.append(taken.created, keys.time_ns.size)[verdicts.step]
+    deleted = np.append(taken.created, keys.time_ns.size)[step]
     deleted.flags.writeable = False
-    return Timeline(policy, keys.time_ns, taken.created, deleted, taken, verdicts, stays)
+    return Timeline(policy, keys.time_ns, taken.created, deleted, taken, verdicts)
+
+
+def _simulated(
+    policy: Policy, keys: CalendarKeys, taken: Taken
+) -> tuple[judgement.RuleTable, judgement.Semantics, judgement.Candidates, int]:
+    """Return what the kernels of the event loop take."""
+    return (
+        retention.to_table(policy.rules),
+        policy.semantics,
+        _candidates(policy, keys, taken),
+        retention.key_count(policy.rules, keys),
+    )
 
 
 def _one_by_one(
@@ -438,9 +448,7 @@ def _one_by_one(
         if progress is not None:
             progress(instant + 1, instants.size)
     deleted.flags.writeable = False
-    none = np.zeros((0, len(snapshots)), dtype=np.int32)
-    verdicts = Verdicts(np.zeros(len(snapshots), dtype=np.int64), none, none)
-    return Timeline(policy, instants, taken.created, deleted, taken, verdicts, told=tuple(told), pool=pool)
+    return Timeline(policy, instants, taken.created, deleted, taken, told=tuple(told), pool=pool)
 
 
 def _pool_at(pool: "PoolAt", number: dict[int, int], created: Int64Array, instant: int) -> "Pool":
