@@ -26,10 +26,28 @@ PROGRAMS = {
 # Without the compiler an example takes some ten times longer.
 EXAMPLES = 200 if os.environ.get("NUMBA_DISABLE_JIT", "0") == "1" else 1000
 
-settings.register_profile("dev", max_examples=EXAMPLES // 10, deadline=None)
-settings.register_profile("ci", max_examples=EXAMPLES, deadline=None, derandomize=True)
-settings.register_profile("slow", max_examples=10 * EXAMPLES, deadline=None)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+PROFILES = {
+    "dev": settings(max_examples=EXAMPLES // 10, deadline=None),
+    "ci": settings(max_examples=EXAMPLES, deadline=None, derandomize=True),
+    "slow": settings(max_examples=10 * EXAMPLES, deadline=None),
+}
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "dev")
+for _name, _settings in PROFILES.items():
+    settings.register_profile(_name, _settings)
+    # an example of a policy is dozens of decisions: a quarter of them, and CI stays short
+    settings.register_profile(f"{_name} policy", _settings, max_examples=max(_settings.max_examples // 4, 20))
+settings.load_profile(PROFILE)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """Let the tests of policies take the settings of policies: tests take them when they are imported."""
+    about_policies = isinstance(collector, pytest.Module) and collector.path.parent.name == "policy"
+    settings.load_profile(f"{PROFILE} policy" if about_policies else PROFILE)
+    try:
+        return (yield)
+    finally:
+        settings.load_profile(PROFILE)
 
 
 def hear_interrupts():

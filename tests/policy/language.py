@@ -12,7 +12,7 @@ from snapsim.types import Snapshot, SnapshotKind
 from snapsim.units import DAY, HOUR, MINUTE
 
 # One example is dozens of decisions of a random policy: fewer of them say as much as many of something small.
-FEW = settings(max_examples=max(settings.default.max_examples // 5, 20))
+FEW = settings(max_examples=max(settings.default.max_examples // 2, 20))
 
 # where the clock goes an hour, half an hour or a day forward or back, at midnight or one minute after it;
 # months, years and ISO years end

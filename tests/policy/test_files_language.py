@@ -13,7 +13,7 @@ from snapsim.policy.files import json_schema
 from tests.policy import language
 
 # validating against a schema takes as long as ten decisions
-FEW = settings(max_examples=max(settings.default.max_examples // 5, 20))
+FEW = settings(max_examples=max(settings.default.max_examples // 2, 20))
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
 
