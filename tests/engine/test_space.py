@@ -131,7 +131,10 @@ def test_neighbours_equal_those_found_naively(data):
             expected.append((t, older, one, newer, place + 1 == len(existing)))
             existing.remove(one)
         newest.append(existing[-1] if existing else space.OPEN)
-    assert list(zip(*(column.tolist() for column in chain.deletions[:5]), strict=True)) == expected
+    gone = chain.deletions
+    columns = (gone.at, gone.previous, gone.dropped, gone.following, gone.newest)
+    assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
+    assert chain.created[gone.number].tolist() == gone.dropped.tolist()
     assert chain.newest_after.tolist() == newest
     assert chain.count().tolist() == [len(kept_at(chain, t)) for t in range(n)]
     assert chain.count(before_prune=True).tolist() == [len(before_prune(chain, t)) for t in range(n)]
