@@ -141,8 +141,8 @@ def chain(created: npt.ArrayLike, deleted: npt.ArrayLike, *, n_instants: int) ->
     Parameters
     ----------
     created, deleted : int64 arrays, shape (n_snapshots,)
-        Instants; `created` increasing, `deleted` later, or the number of instants for a snapshot that is
-        kept.
+        Instants; `created` increasing, `deleted` no earlier (a prune may delete what was just taken), or the
+        number of instants for a snapshot that is kept.
     n_instants : int
         The number of instants.
 
@@ -157,8 +157,8 @@ def chain(created: npt.ArrayLike, deleted: npt.ArrayLike, *, n_instants: int) ->
         The instants are out of order or out of range.
     """
     begin, end = np.asarray(created, dtype=np.int64), np.asarray(deleted, dtype=np.int64)
-    if begin.shape != end.shape or np.any(np.diff(begin) <= 0) or np.any(end <= begin):
-        msg = "snapshots must be created at increasing instants and deleted later"
+    if begin.shape != end.shape or np.any(np.diff(begin) <= 0) or np.any(end < begin):
+        msg = "snapshots must be created at increasing instants and deleted no earlier"
         raise UsageError(msg)
     if len(begin) and (begin[0] < 0 or begin[-1] >= n_instants or end.max() > n_instants):
         msg = f"snapshots lie outside the {n_instants} instants"
@@ -293,7 +293,11 @@ def shared(counts: GapCounts, snapshots: Chain) -> SharedSpace:
 def _freed(counts: GapCounts, snapshots: Chain) -> Int64Array:
     """BOX((k_{i-1}, k_i] x (k_i, k_{i+1}]) for every deletion."""
     gaps, n = snapshots.gaps, snapshots.n_instants
-    return counts.layers[gaps.older] - counts.survivors[gaps.newer] + counts.survivors[n:]
+    newer = gaps.newer
+    survivors = np.append(counts.survivors, 0)[newer]
+    fresh = newer == len(counts.survivors)  # deleted when it was taken: all that it shows is alive
+    survivors[fresh] = counts.live[snapshots.deletions.at[fresh]]
+    return counts.layers[gaps.older] - survivors + counts.survivors[n:]
 
 
 def detached(counts: GapCounts, snapshots: Chain) -> SharedSpace:

@@ -87,7 +87,11 @@ class Rule:
         far = self.window or self.back is not None or self.age_ns
         often = UNLIMITED if self.count is None and not far else "" if self.count is None else str(self.count)
         # distances in seconds, and those that only let the future in, are said by the rule's name
-        back = "" if self.back is None or self.back < 0 or self.bucket == "second" else f"{self.back} back"
+        back = (
+            ""
+            if self.back is None or self.back < 0 or "second" in {self.bucket, self.back_in}
+            else f"{self.back} back"
+        )
         window = self.window.text if self.window else ""
         if window and often:
             window = f"within {window}"

@@ -92,9 +92,12 @@ def countings(draw: st.DrawFn, *, capacity: int) -> Counting:
 
 @st.composite
 def existences(draw: st.DrawFn, *, n_instants: int) -> tuple[Int64Array, Int64Array]:
-    """Draw snapshots that come and go: instants of creation and of deletion (n_instants: kept)."""
+    """Draw snapshots that come and go: instants of creation and of deletion (n_instants: kept).
+
+    One may be deleted at the very instant at which it was taken.
+    """
     created = np.array(sorted(draw(st.sets(st.integers(0, n_instants - 1)))), dtype=np.int64)
-    deleted = np.array([draw(st.integers(int(one) + 1, n_instants)) for one in created], dtype=np.int64)
+    deleted = np.array([draw(st.integers(int(one), n_instants)) for one in created], dtype=np.int64)
     return created, deleted
 
 

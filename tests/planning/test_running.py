@@ -1,5 +1,7 @@
 """`run_policy`: a policy that acts on what is written, on events, and on how full the pool is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -128,3 +130,22 @@ def test_evaluate_runs_policies_with_all_they_act_on(lifetimes):
     row = ss.evaluate(lifetimes, [policy], mechanism="wafl").iloc[0]
     grown = ss.growth(lifetimes, ss.run_policy(policy, lifetimes), mechanism="wafl", bounds=False)
     assert row["snapshot_peak_bytes"] == grown.peak["snapshot_bytes"]
+
+
+def test_a_snapshot_that_goes_at_once_needs_nothing(lifetimes):
+    """A grid keeps the oldest of a stretch: most snapshots are pruned at the instant of their creation."""
+    policy = ss.Policy(schedule="1min", compat="zrepl", grid={"spec": "3x10min | 2x1h"})
+    timeline = ss.run_policy(policy, lifetimes)
+    stays = timeline.deleted > timeline.created
+    assert 0 < stays.sum() < len(timeline) // 2
+    taken = timeline.taken._replace(created=timeline.created[stays], asked=timeline.taken.asked[stays])
+    without = replace(timeline, created=taken.created, deleted=timeline.deleted[stays], taken=taken)
+    same = ["snapshots", "snapshot_bytes", "metadata_bytes", "total_bytes", "allocated_bytes", "copied_bytes"]
+    for mechanism in ("wafl", "qcow2-external", "dm-snapshot", "se-sparse"):
+        found = ss.growth(lifetimes, timeline, mechanism=mechanism, bounds=False).frame
+        wanted = ss.growth(lifetimes, without, mechanism=mechanism, bounds=False).frame
+        assert found[same].equals(wanted[same]), mechanism
+        assert (found["peak_bytes"] >= wanted["peak_bytes"]).all()
+        row = ss.evaluate(lifetimes, [timeline], mechanism=mechanism).iloc[0]
+        assert row["snapshot_peak_bytes"] == found["peak_bytes"].max()
+    assert len(ss.recovery_ladder(timeline)) > 0
