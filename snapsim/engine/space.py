@@ -297,7 +297,8 @@ def _freed(counts: GapCounts, snapshots: Chain) -> Int64Array:
     survivors = np.append(counts.survivors, 0)[newer]
     fresh = newer == len(counts.survivors)  # deleted when it was taken: all that it shows is alive
     survivors[fresh] = counts.live[snapshots.deletions.at[fresh]]
-    return counts.layers[gaps.older] - survivors + counts.survivors[n:]
+    freed: Int64Array = counts.layers[gaps.older] - survivors + counts.survivors[n:]
+    return freed
 
 
 def detached(counts: GapCounts, snapshots: Chain) -> SharedSpace:
