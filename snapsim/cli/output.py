@@ -84,13 +84,15 @@ def check_writable(path: Path | None) -> None:
     Raises
     ------
     UsageError
-        Its folder is missing or may not be written to, or it is a folder itself.
+        Its folder is missing or may not be written to, or it is a folder or a device itself.
     """
     if path is None:
         return
     folder = path.absolute().parent
     if path.is_dir():
         raise UsageError(f"{path} is a folder: name a file in it")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is no file but a device or a pipe, which would be replaced: name a file")
     if not folder.is_dir():
         raise UsageError(f"{path} cannot be written: there is no folder {folder}")
     if not os.access(folder, os.W_OK):

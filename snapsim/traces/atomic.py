@@ -33,8 +33,11 @@ def replacing(target: Path) -> Iterator[Path]:
     Raises
     ------
     StoreError
-        The folder of `target` cannot be written to.
+        The folder of `target` cannot be written to, or `target` is a device.
     """
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        msg = f"{target} is neither a file nor a folder, and would be replaced: name a file"
+        raise StoreError(msg)
     folder = target.parent / f".{target.name}.partial-{os.getpid()}-{secrets.token_hex(4)}"
     with terminable():
         try:

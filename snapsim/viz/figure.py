@@ -153,8 +153,10 @@ def write_atomically(path: Path, data: bytes) -> Path:
     Raises
     ------
     UsageError
-        The folder is missing or cannot be written to.
+        The folder is missing or cannot be written to, or the path is a device.
     """
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is no file, and would be replaced: name a file")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with temporary.open("xb") as file:

@@ -212,6 +212,8 @@ def test_a_report_of_a_group(run, two_volumes, tmp_path):
         (("--schedule", "1h", "--keep-last", "3", "--every", "1us"), "choose a longer interval"),
         ((*RULES, "--report", "/nowhere/page.html"), "there is no folder /nowhere"),
         ((*RULES, "--csv", "."), "is a folder"),
+        ((*RULES, "--csv", "/dev/null"), "is no file but a device"),
+        ((*RULES, "--report", "/dev/null"), "is no file but a device"),
     ],
 )
 def test_mistakes_are_told_in_one_line(refused, stored, arguments, says):
