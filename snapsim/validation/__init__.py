@@ -1,0 +1,1 @@
+"""The same operations on real systems and in the simulator, side by side."""
