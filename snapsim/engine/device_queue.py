@@ -23,11 +23,14 @@ class Completed(NamedTuple):
         Their numbers since the beginning, increasing.
     issued_ns, finish_ns : int64 arrays, shape (n,)
         [ns]
+    service_ns : int64 array, shape (n,)
+        Time that their operations were served, without waiting, summed.  [ns]
     """
 
     request: Int64Array
     issued_ns: Int64Array
     finish_ns: Int64Array
+    service_ns: Int64Array
 
     @property
     def latency_ns(self) -> Int64Array:
@@ -53,7 +56,7 @@ class DeviceQueue:
         self._parameters = parameters
         self._cold = np.empty(0, np.uint8) if cold is None else cold
         empty = np.empty(0, np.int64)
-        self._time = self._number = self._issued = self._finish = empty
+        self._time = self._number = self._issued = self._finish = self._service = empty
         self._work = Work.single(empty, empty, empty)
         self._state = fresh_state(parameters, n_ops=0, next_op=empty)
         self._taken = 0
@@ -147,6 +150,7 @@ class DeviceQueue:
         self._issued, self._finish = (
             np.concatenate((each, more - 1)) for each in (self._issued, self._finish)
         )
+        self._service = np.concatenate((self._service, more))
         self._taken += len(time)
         new = fresh_state(
             self._parameters, n_ops=n_ops, next_op=np.concatenate((state.next_op, first_op[n_old:-1]))
@@ -163,26 +167,28 @@ class DeviceQueue:
 
     def _run(self, horizon: int) -> Completed:
         expect(self._state, self._time, np.flatnonzero(self._issued < 0))
-        n_ops = len(self._work.op)
+        columns = self._work.columns()
+        start, end = np.zeros((2, len(self._work.op)), np.int64)  # of what is served in this call
         kernels.serve_requests(
             self._parameters,
             horizon,
             self._state,
             self._time,
             np.full(len(self._time), kernels.OPEN, np.int64),
-            *self._work.columns(),
+            *columns,
             self._cold,
             self._issued,
             self._finish,
-            np.zeros(n_ops, np.int64),
-            np.zeros(n_ops, np.int64),
+            start,
+            end,
         )
+        np.add.at(self._service, columns[-1], end - start)
         return self._completed()
 
     def _completed(self) -> Completed:
         """Return what is finished, and keep the rest under new numbers."""
         done = self._finish >= 0
-        out = Completed(self._number[done], self._issued[done], self._finish[done])
+        out = Completed(self._number[done], self._issued[done], self._finish[done], self._service[done])
         if not done.any():
             return out
         self._end = max(self._end, int(out.finish_ns.max()))
@@ -213,4 +219,5 @@ class DeviceQueue:
         )
         self._time, self._number = self._time[kept], self._number[kept]
         self._issued, self._finish = self._issued[kept], self._finish[kept]
+        self._service = self._service[kept]
         return out

@@ -35,11 +35,13 @@ def test_batches_may_end_anywhere(one, requests, cuts, restored):
     edges = [0, *sorted(min(cut, len(time)) for cut in cuts), len(time)]
     done = [queue.add(time[a:b], part(work, a, b)) for a, b in pairwise(edges)]
     done.append(queue.finish())
-    number, issued, finish = (np.concatenate(column) for column in zip(*done, strict=True))
+    number, issued, finish, service = (np.concatenate(column) for column in zip(*done, strict=True))
     assert sorted(number.tolist()) == list(range(len(time)))
     assert all(np.all(np.diff(each.request) > 0) for each in done)
     np.testing.assert_array_equal(issued, whole.issued_ns[number])
     np.testing.assert_array_equal(finish, whole.finish_ns[number])
+    lasting = np.concatenate(([0], np.cumsum(whole.op_finish_ns - whole.op_start_ns)))
+    np.testing.assert_array_equal(service, np.diff(lasting[work.first_op])[number])
     np.testing.assert_array_equal(cold[0], cold[1])
     assert queue.load() == whole.load()
     assert queue.pending == 0
