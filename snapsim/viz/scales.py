@@ -20,6 +20,7 @@ from snapsim.units import (
     PIB,
     SECOND,
     TIB,
+    format_duration,
     format_size,
 )
 
@@ -203,4 +204,72 @@ def label_sizes(axis: Axis, low: float, high: float) -> None:
     """
     axis.set_major_locator(ticker.FixedLocator(power_ticks(low, high)))
     axis.set_major_formatter(ticker.FuncFormatter(lambda size, _: format_size(size)))
+    axis.set_minor_locator(ticker.NullLocator())
+
+
+_ROUND_SPANS = (
+    *(10**exponent for exponent in range(11)), MINUTE, 10 * MINUTE, HOUR, 10 * HOUR,
+    *(days * DAY for days in (1, 10, 100, 1000)),
+)  # fmt: skip
+
+
+def duration_ticks(low: float, high: float, *, at_most: int = 7) -> list[int]:
+    """Return round durations between two durations, for a logarithmic axis.
+
+    Parameters
+    ----------
+    low, high : float
+        The ends of the axis.  [ns]
+    at_most : int
+        Number of ticks.
+
+    Returns
+    -------
+    list of int
+        Tens of a unit, or finer where the axis is short.  [ns]
+
+    Examples
+    --------
+    >>> duration_ticks(3e4, 2e9)
+    [100000, 1000000, 10000000, 100000000, 1000000000]
+    >>> duration_ticks(80_000, 450_000)
+    [100000, 200000]
+    """
+    coarse = [span for span in _ROUND_SPANS if low <= span <= high]
+    if len(coarse) > at_most:
+        return coarse[:: -(-len(coarse) // at_most)]
+    fine = sorted({factor * span for span in _ROUND_SPANS for factor in (1, 2, 5)})
+    finer = [span for span in fine if low <= span <= high]
+    return finer if len(coarse) < 3 and len(finer) <= at_most else coarse or finer[:1]
+
+
+def label_durations(axis: Axis, low: float, high: float, *, at_most: int = 7) -> None:
+    """Give a logarithmic axis of nanoseconds ticks such as "10ms".
+
+    Parameters
+    ----------
+    axis : matplotlib.axis.Axis
+        The axis.
+    low, high : float
+        Its ends.  [ns]
+    at_most : int
+        Number of ticks.
+    """
+    axis.set_major_locator(ticker.FixedLocator(duration_ticks(low, high, at_most=at_most)))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda span, _: format_duration(round(span))))
+    axis.set_minor_locator(ticker.NullLocator())
+
+
+def label_ratios(axis: Axis, low: float, high: float) -> None:
+    """Give a logarithmic axis of ratios powers of two as ticks, such as "0.5", "1" and "16".
+
+    Parameters
+    ----------
+    axis : matplotlib.axis.Axis
+        The axis.
+    low, high : float
+        Its ends.
+    """
+    axis.set_major_locator(ticker.FixedLocator(power_ticks(low, high)))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda ratio, _: f"{ratio:.3g}"))
     axis.set_minor_locator(ticker.NullLocator())

@@ -59,6 +59,10 @@ SERIES: dict[str, Series] = {
     "written_set_bytes": Series(BLUE, "-", "o"),
     "requests": Series(BLUE, "-", "o"),
     "bytes": Series(VERMILLION, "--", "^"),
+    "write_amplification": Series(VERMILLION, "-", "^"),
+    "read_amplification": Series(BLUE, "--", "o"),
+    "space_amplification": Series(GREEN, "-", "s"),
+    "latency_mean_ns": Series(GREEN, "-", "s"),
 }
 
 
