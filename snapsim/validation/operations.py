@@ -159,7 +159,8 @@ def _request(
     longest = room - first if short else room
     length = int(rng.integers(1, longest + 1)) if rng.random() < 0.7 else max(longest - longest % sectors, 1)
     offset = start + first * _SECTOR
-    if offset + length * _SECTOR > capacity - capacity % block_size - block_size and rng.random() < 0.3:
+    near_the_end = offset + length * _SECTOR > capacity - capacity % block_size - block_size
+    if near_the_end and not short and rng.random() < 0.3:
         return Operation(kind, offset, capacity // _SECTOR * _SECTOR - offset)  # up to the very end
     return Operation(kind, offset, length * _SECTOR)
 
