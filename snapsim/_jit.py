@@ -71,8 +71,8 @@ _FOLDER = "" if numba.config.DISABLE_JIT else str(_cache_folder())
 @overload
 def kernel(function: F) -> F: ...
 @overload
-def kernel(*, allocates: bool) -> Callable[[F], F]: ...
-def kernel(function: F | None = None, *, allocates: bool = True) -> F | Callable[[F], F]:
+def kernel(*, allocates: bool, inline: bool = ...) -> Callable[[F], F]: ...
+def kernel(function: F | None = None, *, allocates: bool = True, inline: bool = True) -> F | Callable[[F], F]:
     """Compile a function of arrays, NamedTuples of arrays and integers.
 
     The compiled function releases the GIL, is cached on disk, and checks neither bounds nor overflow.
@@ -86,6 +86,9 @@ def kernel(function: F | None = None, *, allocates: bool = True) -> F | Callable
         False promises that the function makes no array.  Numba then counts no references, which otherwise
         costs two atomic operations for every array passed to a helper: 13 ns a call, more than many
         helpers take.
+    inline : bool
+        False keeps a kernel that makes no array a function of its own: for what is long, called from several
+        places and seldom.
 
     Returns
     -------
@@ -98,7 +101,9 @@ def kernel(function: F | None = None, *, allocates: bool = True) -> F | Callable
         others = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = _FOLDER or others
         try:
-            jitted: F = numba.njit(cache=True, nogil=True, _nrt=allocates, forceinline=not allocates)(plain)
+            jitted: F = numba.njit(
+                cache=True, nogil=True, _nrt=allocates, forceinline=inline and not allocates
+            )(plain)
         finally:
             numba.config.CACHE_DIR = others
         return jitted

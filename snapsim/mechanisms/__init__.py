@@ -3,6 +3,7 @@
 import sys
 from types import ModuleType
 
+from snapsim.mechanisms.io import CreationIO, InputOutput, TableIO
 from snapsim.mechanisms.loader import build, mechanism, mechanisms
 from snapsim.mechanisms.model import Mechanism
 from snapsim.mechanisms.parts import (
@@ -18,14 +19,17 @@ from snapsim.mechanisms.parts import (
 
 __all__ = [
     "Blocks",
+    "CreationIO",
     "Deletion",
     "Evidence",
+    "InputOutput",
     "Limits",
     "MatrixNeed",
     "MatrixRule",
     "Mechanism",
     "Metadata",
     "Pool",
+    "TableIO",
     "build",
     "mechanism",
     "mechanisms",

@@ -1,4 +1,4 @@
-"""What a mechanism is: everything about a system that decides how much space its snapshots take."""
+"""What a mechanism is: everything about a system that decides what its snapshots take and cost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from snapsim.errors import MechanismError
+from snapsim.mechanisms.io import InputOutput
 from snapsim.mechanisms.parts import (
     STRICT,
     Blocks,
@@ -22,7 +23,7 @@ from snapsim.units import parse_size
 
 @dataclass(frozen=True, kw_only=True)
 class Mechanism:
-    """How a system implements snapshots: the side of it that decides about space.
+    """How a system implements snapshots: what decides about their space and about their I/O.
 
     Attributes
     ----------
@@ -60,6 +61,8 @@ class Mechanism:
         Where the figures come from.
     caveats : tuple of str
         What an answer must repeat.
+    io : InputOutput, optional
+        What requests and operations on snapshots do to the storage below; without it there is no replay.
     """
 
     __pydantic_config__ = STRICT
@@ -79,6 +82,7 @@ class Mechanism:
     lower_bound: bool = False
     adjustable: tuple[str, ...] = ("block_size",)
     caveats: tuple[str, ...] = ()
+    io: InputOutput | None = None
 
     def __post_init__(self) -> None:
         """Check what concerns several parts."""

@@ -14,7 +14,7 @@ from snapsim.engine.reference_chain import ReferenceChain
 from snapsim.engine.replay import FILLS, Replay, Traffic
 from snapsim.errors import UsageError
 from snapsim.testing import strategies
-from snapsim.types import READ, WRITE, WRITE_ZEROES, Batch
+from snapsim.types import DISCARD, FLUSH, READ, WRITE, WRITE_ZEROES, Batch
 
 THICK = Counting(block_size=65536, initial="thick")
 
@@ -41,8 +41,13 @@ class PlainReplay(ReferenceChain):
             self.count_read(row, offset, end)
         elif length and (op == WRITE or (op == WRITE_ZEROES and self.zeroes != "death")):
             self.count_write(row, offset, end)
+        elif op == FLUSH:
+            row["flushes"] += 1
+        elif length and op == DISCARD and self.discard == "death":
+            self.count_discard(row, offset, end)
         elif length and op == WRITE_ZEROES:
             whole = self._covered(offset, end)
+            self.count_copies(row, whole)
             outside = [block for block in self._overlapped(offset, end) if block not in whole]
             for _, group in groupby(outside, key=lambda block: len(whole) and block >= whole.start):
                 blocks = list(group)
@@ -64,8 +69,14 @@ class PlainReplay(ReferenceChain):
                 row["read_bytes"] += min(high, end) - max(low, offset)
         row["reads"] += sum(place is not None for place, _ in groupby(places))
 
-    def count_write(self, row, offset, end):
-        blocks = list(self._overlapped(offset, end))
+    def count_discard(self, row, offset, end):
+        if self.grain > 1:
+            offset = -(-offset // self.grain) * self.grain
+            end = self.capacity if self._ends_volume(end) else end // self.grain * self.grain
+        if offset < end:
+            self.count_copies(row, self._covered(offset, end))
+
+    def count_copies(self, row, blocks):
         if not self.way.redirects:
             for block in filter(self.shown, blocks):
                 held = sum(state.get(block) == self.now[block] for state in self.kept.values())
@@ -73,6 +84,11 @@ class PlainReplay(ReferenceChain):
                 size = self.span(block)[1] - self.span(block)[0]
                 for name, n in zip(Traffic._fields, (1, 1, size, size, 1), strict=False):
                     row[name] += copies * n
+
+    def count_write(self, row, offset, end):
+        blocks = list(self._overlapped(offset, end))
+        if not self.way.redirects:
+            self.count_copies(row, blocks)
             row["writes"] += 1
             row["written_bytes"] += end - offset
             return
