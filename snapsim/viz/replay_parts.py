@@ -49,8 +49,7 @@ def require_device(replayed: "Replayed") -> None:
 def time_axis(replayed: "Replayed") -> tuple[TimeScale, FloatArray]:
     """Return the time axis of a replay, and the edges of its intervals on it."""
     times = nanoseconds(replayed.frame["time"])
-    length = int(np.median(np.diff(times))) if len(times) > 1 else 1
-    ends = np.append(times, times[-1] + length)
+    ends = np.append(times, times[-1] + replayed.interval_ns)
     known = not replayed.provenance.get("start_assumed", False)
     scale = TimeScale.fitting(int(ends[0]), int(ends[-1]), known=known)
     return scale, scale.values(ends)

@@ -55,7 +55,7 @@ def make_replay(
         {
             "time": times(np.concatenate((taken, gone))),
             "action": ["create"] * len(taken) + ["delete"] * len(gone),
-            "snapshot": times(np.concatenate((taken, taken[: len(gone)]))),
+            "taken": times(np.concatenate((taken, taken[: len(gone)]))),
             "pause_ns": [3 * MILLISECOND] * len(taken) + [0] * len(gone),
             "moved_bytes": [0] * len(taken) + [300 * MIB] * len(gone),
             "merge_duration_ns": [0] * len(taken) + [2 * step] * len(gone),
@@ -85,6 +85,7 @@ def make_replay(
         frame=frame,
         operations=operations,
         bursts=bursts,
+        interval_ns=step,
         latencies=latencies if found else {},
         load=SimpleNamespace(saturated=full > n // 2, utilisation=0.4) if found else None,
         mechanism=ss.mechanism(mechanism),
