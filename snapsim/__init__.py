@@ -22,16 +22,23 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from snapsim.mechanisms import Mechanism as Mechanism
     from snapsim.mechanisms import mechanism as mechanism
     from snapsim.mechanisms import mechanisms as mechanisms
+    from snapsim.planning.commit_point import commit_point as commit_point
     from snapsim.planning.growth import Growth as Growth
     from snapsim.planning.growth import growth as growth
     from snapsim.planning.lifetimes import count_group as count_group
     from snapsim.planning.lifetimes import count_lifetimes as count_lifetimes
     from snapsim.planning.outlook import evaluate as evaluate
+    from snapsim.planning.mechanisms_compared import Comparison as Comparison
+    from snapsim.planning.mechanisms_compared import compare_mechanisms as compare_mechanisms
     from snapsim.planning.reclaim import Reclaim as Reclaim
     from snapsim.planning.reclaim import SpaceMeter as SpaceMeter
     from snapsim.planning.reclaim import cheapest_deletion as cheapest_deletion
     from snapsim.planning.reclaim import exclusive as exclusive
     from snapsim.planning.reclaim import freed_if_deleted as freed_if_deleted
+    from snapsim.planning.restore import Restores as Restores
+    from snapsim.planning.restore import restore_times as restore_times
+    from snapsim.planning.replay import Replayed as Replayed
+    from snapsim.planning.replay import replay as replay
     from snapsim.planning.running import run_policy as run_policy
     from snapsim.policy.comparing import compare as compare
     from snapsim.policy.comparing import one_shot as one_shot
@@ -63,6 +70,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from snapsim.types import Snapshot as Snapshot
 
 _PUBLIC = {
+    "Comparison": "planning.mechanisms_compared",
     "Decision": "types",
     "DISCARD": "types",
     "Device": "devices",
@@ -77,6 +85,8 @@ _PUBLIC = {
     "Policy": "policy.policy",
     "READ": "types",
     "Reclaim": "planning.reclaim",
+    "Replayed": "planning.replay",
+    "Restores": "planning.restore",
     "Snapshot": "types",
     "SpaceMeter": "planning.reclaim",
     "Timeline": "policy.timeline",
@@ -86,7 +96,9 @@ _PUBLIC = {
     "calendar": "policy.explaining",
     "cheapest_deletion": "planning.reclaim",
     "clairvoyant": "tuning.bounds",
+    "commit_point": "planning.commit_point",
     "compare": "policy.comparing",
+    "compare_mechanisms": "planning.mechanisms_compared",
     "count_group": "planning.lifetimes",
     "count_lifetimes": "planning.lifetimes",
     "device": "devices",
@@ -104,6 +116,8 @@ _PUBLIC = {
     "read_listing": "policy.listings",
     "read_trace": "traces.formats",
     "recovery_ladder": "tuning.ladder",
+    "restore_times": "planning.restore",
+    "replay": "planning.replay",
     "side_by_side": "tuning.side_by_side",
     "space_bounds": "tuning.bounds",
     "start_up": "policy.comparing",

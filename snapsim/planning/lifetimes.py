@@ -19,7 +19,7 @@ from snapsim.traces.trace import Trace
 from snapsim.types import Int64Array
 from snapsim.units import parse_size
 
-__all__ = ["count_group", "count_lifetimes"]
+__all__ = ["count_group", "count_lifetimes", "initial_of"]
 
 Initial = str | os.PathLike[str] | npt.ArrayLike | pd.DataFrame | Iterable[tuple[int, int]]
 Progress = Callable[[int, int], None]
@@ -95,7 +95,7 @@ def count_lifetimes(
     """
     counting = Counting(
         block_size=parse_size(block_size),
-        initial=_initial(initial),
+        initial=initial_of(initial),
         discard=discard,
         zeroes=zeroes,
         grain=parse_size(grain),
@@ -211,7 +211,24 @@ def _instants(
     return from_schedules(schedules or (), start_ns=start_ns, last_ns=last_ns, timezone=timezone)
 
 
-def _initial(initial: Initial) -> str | tuple[tuple[int, int], ...]:
+def initial_of(initial: Initial) -> str | tuple[tuple[int, int], ...]:
+    """Return what exists before a trace as `Counting` takes it: a word, or extents.
+
+    Parameters
+    ----------
+    initial : str, path, or extents
+        As in `count_lifetimes`.
+
+    Returns
+    -------
+    str or tuple of (offset, length)
+        [bytes]
+
+    Raises
+    ------
+    UsageError
+        It is none of these, or the file cannot be read.
+    """
     if isinstance(initial, str) and initial in {"thick", "thin", "read-first"}:
         return initial
     if isinstance(initial, str | os.PathLike):
