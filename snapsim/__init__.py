@@ -22,23 +22,26 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from snapsim.mechanisms import Mechanism as Mechanism
     from snapsim.mechanisms import mechanism as mechanism
     from snapsim.mechanisms import mechanisms as mechanisms
+    from snapsim.planning.chain_cost import chain_cost as chain_cost
     from snapsim.planning.commit_point import commit_point as commit_point
+    from snapsim.planning.boot_order import BootOrders as BootOrders
+    from snapsim.planning.boot_order import boot_orders as boot_orders
     from snapsim.planning.growth import Growth as Growth
     from snapsim.planning.growth import growth as growth
     from snapsim.planning.lifetimes import count_group as count_group
     from snapsim.planning.lifetimes import count_lifetimes as count_lifetimes
-    from snapsim.planning.outlook import evaluate as evaluate
     from snapsim.planning.mechanisms_compared import Comparison as Comparison
     from snapsim.planning.mechanisms_compared import compare_mechanisms as compare_mechanisms
+    from snapsim.planning.outlook import evaluate as evaluate
     from snapsim.planning.reclaim import Reclaim as Reclaim
     from snapsim.planning.reclaim import SpaceMeter as SpaceMeter
     from snapsim.planning.reclaim import cheapest_deletion as cheapest_deletion
     from snapsim.planning.reclaim import exclusive as exclusive
     from snapsim.planning.reclaim import freed_if_deleted as freed_if_deleted
-    from snapsim.planning.restore import Restores as Restores
-    from snapsim.planning.restore import restore_times as restore_times
     from snapsim.planning.replay import Replayed as Replayed
     from snapsim.planning.replay import replay as replay
+    from snapsim.planning.restore import Restores as Restores
+    from snapsim.planning.restore import restore_times as restore_times
     from snapsim.planning.running import run_policy as run_policy
     from snapsim.policy.comparing import compare as compare
     from snapsim.policy.comparing import one_shot as one_shot
@@ -70,6 +73,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from snapsim.types import Snapshot as Snapshot
 
 _PUBLIC = {
+    "BootOrders": "planning.boot_order",
     "Comparison": "planning.mechanisms_compared",
     "Decision": "types",
     "DISCARD": "types",
@@ -93,7 +97,9 @@ _PUBLIC = {
     "Trace": "traces.trace",
     "WRITE": "types",
     "WRITE_ZEROES": "types",
+    "boot_orders": "planning.boot_order",
     "calendar": "policy.explaining",
+    "chain_cost": "planning.chain_cost",
     "cheapest_deletion": "planning.reclaim",
     "clairvoyant": "tuning.bounds",
     "commit_point": "planning.commit_point",

@@ -441,6 +441,28 @@ _QUANTITIES = (
     Quantity(
         "merge_duration_ns", "float64", "ns", "Merge duration", "From the deletion until its merge is done."
     ),
+    Quantity("layers", "int64", "1", "Layers", "Layers of a chain, the oldest one included."),
+    Quantity("cache_bytes", "int64", "bytes", "Cache", "Cache that each layer has for its tables."),
+    Quantity(
+        "reads_per_read",
+        "float64",
+        "1",
+        "Reads per read",
+        "Reads from the device, of data and of tables, behind one read of the guest.",
+    ),
+    Quantity(
+        "expected_reads", "float64", "1", "Expected reads", "Reads per read by the formula of `chain_cost`."
+    ),
+    Quantity("read_latency_ns", "float64", "ns", "Read latency", "Mean of random reads, one at a time."),
+    Quantity(
+        "sequential_rate",
+        "float64",
+        "bytes/s",
+        "Sequential read",
+        "Bytes a second of a read from end to end, one request at a time.",
+    ),
+    Quantity("stall_max_ns", "int64", "ns", "Longest wait", "What the request waited that waited longest."),
+    Quantity("complete_ns", "int64", "ns", "Complete", "When all blocks are there."),
 )
 
 QUANTITIES: dict[str, Quantity] = {quantity.name: quantity for quantity in _QUANTITIES}

@@ -1,4 +1,4 @@
-"""Chains by their depth: what reading through them costs, and when shortening them pays."""
+"""Chains by the number of their layers: what reading through them costs, and when shortening them pays."""
 
 from collections.abc import Sequence
 
@@ -18,11 +18,11 @@ from snapsim.viz.replay_parts import column
 from snapsim.viz.scales import FloatArray
 from snapsim.viz.style import BLACK, BLUE, VERMILLION, new_figure, style
 
-_MARGIN = 1.15  # beyond the first and the last depth of a logarithmic axis
+_MARGIN = 1.15  # beyond the first and the last number of layers on a logarithmic axis
 
 
 def chain_cost(frame: pd.DataFrame) -> Figure:
-    """Draw what a read through a chain costs, by depth and by the size of each layer's cache.
+    """Draw what a read through a chain costs, by the number of layers and the size of their caches.
 
     Parameters
     ----------
@@ -42,12 +42,12 @@ def chain_cost(frame: pd.DataFrame) -> Figure:
         The frame is empty, or holds more than six sizes of caches.
     """
     if frame.empty:
-        raise UsageError("there is no depth to draw: give at least one")
+        raise UsageError("there is no chain to draw: give at least one number of layers")
     caches = sorted(set(frame["cache_bytes"].tolist()))
     if len(caches) > len(LOOKS):
         raise UsageError(f"{len(caches)} sizes of caches cannot be told apart: draw at most {len(LOOKS)}")
-    depths = sorted(set(frame["depth"].tolist()))
-    by_cache = {size: frame[frame["cache_bytes"] == size].sort_values("depth") for size in caches}
+    layers = sorted(set(frame["layers"].tolist()))
+    by_cache = {size: frame[frame["cache_bytes"] == size].sort_values("layers") for size in caches}
     widest = by_cache[caches[-1]]
     with style():
         fig = new_figure(figsize=(10.0, 4.4))
@@ -58,15 +58,15 @@ def chain_cost(frame: pd.DataFrame) -> Figure:
         _draw_one(panels["rate"], widest, "sequential_rate", color=BLUE, marker="o", scale=1 / MIB)
         panels["rate"].set_ylabel("Sequential read\n[MiB/s]")
         for name, axes in panels.items():
-            depth_axis(axes, depths, label=name != "extents")
+            layers_axis(axes, layers, label=name != "extents")
     first, final = widest.iloc[0], widest.iloc[-1]
     sizes = ", ".join(
         f"{one['reads_per_read'].iloc[-1]:.2f} with {format_size(size)}" for size, one in by_cache.items()
     )
     facts = (
-        f"at depth {depths[-1]} one read takes {sizes} of cache a layer; "
-        f"{final['extents_per_mib']:.2f} pieces per MiB (depth {depths[0]}: {first['extents_per_mib']:.2f}) "
-        f"are read at {_rate(final)} (depth {depths[0]}: {_rate(first)})"
+        f"through {layers[-1]} layers one read takes {sizes} of cache each; "
+        f"{final['extents_per_mib']:.2f} pieces per MiB are read at {_rate(final)} "
+        f"(with {layers[0]}: {first['extents_per_mib']:.2f}, {_rate(first)})"
     )
     return Figure(
         fig,
@@ -76,17 +76,17 @@ def chain_cost(frame: pd.DataFrame) -> Figure:
             "chance of a miss in every layer that is looked into. Right: pieces that lie side by side on the "
             f"device, and a read from end to end with caches of {format_size(caches[-1])}."
         ),
-        alt=f"Lines over the depth of the chain, one for each of {len(caches)} cache sizes: {facts}.",
-        text=f"Figure chain cost: {len(caches)} cache sizes, depth {depths[0]}-{depths[-1]}: {facts}",
+        alt=f"Lines over the layers of the chain, one for each of {len(caches)} cache sizes: {facts}.",
+        text=f"Figure chain cost: {len(caches)} cache sizes, {layers[0]} to {layers[-1]} layers: {facts}",
     )
 
 
-def depth_axis(axes: Axes, depths: Sequence[int], *, label: bool = True) -> None:
-    """Give an axis of depths, in powers of two, ticks where something was counted."""
+def layers_axis(axes: Axes, layers: Sequence[int], *, label: bool = True) -> None:
+    """Give an axis of layers, in powers of two, ticks where something was counted."""
     axes.set_xscale("log", base=2)
-    axes.set_xlim(depths[0] / _MARGIN, depths[-1] * _MARGIN)
-    shown = [depth for depth in depths if depth & (depth - 1) == 0] or list(depths)
-    axes.xaxis.set_major_locator(FixedLocator([float(depth) for depth in shown]))
+    axes.set_xlim(layers[0] / _MARGIN, layers[-1] * _MARGIN)
+    shown = [number for number in layers if number & (number - 1) == 0] or list(layers)
+    axes.xaxis.set_major_locator(FixedLocator([float(number) for number in shown]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:.0f}")
     axes.tick_params(labelbottom=label)
@@ -100,9 +100,9 @@ def _draw_reads(axes: Axes, by_cache: dict[int, pd.DataFrame]) -> None:
     ends, formula = [], Line2D([], [], color=BLACK, marker="x", linestyle="none", label="formula")
     keys: list[tuple[Artist, str]] = [(formula, BLACK)]
     for (size, one), look in zip(by_cache.items(), LOOKS, strict=False):
-        depth, reads = column(one, "depth"), column(one, "reads_per_read")
-        axes.plot(depth, reads, color=look.color, linestyle=look.dash, marker=look.marker)
-        axes.plot(depth, column(one, "expected_reads"), "x", color=BLACK, markersize=7, markeredgewidth=1.1)
+        number, reads = column(one, "layers"), column(one, "reads_per_read")
+        axes.plot(number, reads, color=look.color, linestyle=look.dash, marker=look.marker)
+        axes.plot(number, column(one, "expected_reads"), "x", color=BLACK, markersize=7, markeredgewidth=1.1)
         ends.append(EndLabel(float(reads[-1]), format_size(size), look.color))
     axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.set_ylabel("Reads from the device per read")
@@ -114,7 +114,7 @@ def _draw_one(
     axes: Axes, frame: pd.DataFrame, name: str, *, color: str, marker: str, scale: float = 1.0
 ) -> FloatArray:
     values = scale * column(frame, name)
-    axes.plot(column(frame, "depth"), values, color=color, marker=marker)
+    axes.plot(column(frame, "layers"), values, color=color, marker=marker)
     axes.set_ylim(0, 1.12 * max(float(np.nanmax(values)), 1e-9))
     return values
 

@@ -104,14 +104,21 @@ def make_comparison(**changes):
     return SimpleNamespace(runs=runs)
 
 
-def make_chain_cost(caches=(128, 512, 1024, 2048), depths=(1, 2, 4, 8, 16, 32, 64)):
+def make_chain_cost(caches=(128, 512, 1024, 2048), layers=(1, 2, 4, 8, 16, 32, 64)):
     """Return what reading costs through layers that each hold a hundredth of the volume."""
     rows = []
     for cache in caches:
-        for depth in depths:
-            looked = sum(0.99**layer for layer in range(depth))
+        for number in layers:
+            looked = sum(0.99**layer for layer in range(number))
             reads = 1 + looked * (1 - cache / 2048)
-            moved = 1 - 0.99 ** (depth - 1)
-            rows.append((depth, cache * 1024, 1.01 * reads, reads, 0.01 + 16 * moved, 2e8 / (1 + 5 * moved)))
-    names = ["depth", "cache_bytes", "reads_per_read", "expected_reads", "extents_per_mib", "sequential_rate"]
+            moved = 1 - 0.99 ** (number - 1)
+            rows.append((number, cache * 1024, 1.01 * reads, reads, 0.01 + 16 * moved, 2e8 / (1 + 5 * moved)))
+    names = [
+        "layers",
+        "cache_bytes",
+        "reads_per_read",
+        "expected_reads",
+        "extents_per_mib",
+        "sequential_rate",
+    ]
     return pd.DataFrame(rows, columns=names)

@@ -53,7 +53,7 @@ def test_comparisons_and_chains_can_be_read():
     assert_readable(viz.mechanisms_compared(make_comparison(device=None)))
     assert_readable(viz.latency_distribution(make_comparison().runs))
     assert_readable(viz.chain_cost(make_chain_cost()))
-    assert_readable(viz.chain_cost(make_chain_cost(caches=(64,), depths=(3, 5))))
+    assert_readable(viz.chain_cost(make_chain_cost(caches=(64,), layers=(3, 5))))
 
 
 def test_amplification_is_drawn_as_counted_with_gaps_where_nobody_asked(replay):
