@@ -22,10 +22,10 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from snapsim.mechanisms import Mechanism as Mechanism
     from snapsim.mechanisms import mechanism as mechanism
     from snapsim.mechanisms import mechanisms as mechanisms
-    from snapsim.planning.chain_cost import chain_cost as chain_cost
-    from snapsim.planning.commit_point import commit_point as commit_point
     from snapsim.planning.boot_order import BootOrders as BootOrders
     from snapsim.planning.boot_order import boot_orders as boot_orders
+    from snapsim.planning.chain_cost import chain_cost as chain_cost
+    from snapsim.planning.commit_point import commit_point as commit_point
     from snapsim.planning.growth import Growth as Growth
     from snapsim.planning.growth import growth as growth
     from snapsim.planning.lifetimes import count_group as count_group

@@ -1,6 +1,6 @@
 """A volume that is used while it is being restored, in plain Python: the twin of `restore_order`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from snapsim.types import DISCARD, FLUSH, READ, Batch
 
@@ -16,8 +16,10 @@ class ReferenceRestore:
         The blocks in the order in which they are restored; the others are there from the start.
     capacity, block_size : int
         [bytes]
-    step_ns, fetch_ns : int
-        What a block takes in the background, and when a request waits for it.  [ns]
+    step_ns : sequence of int
+        What each place of the order takes in the background.  [ns]
+    fetch_ns : int
+        What a block takes that a request waits for.  [ns]
     waits : bool
         Whether the guest waits for each request before it goes on.
     """
@@ -28,15 +30,15 @@ class ReferenceRestore:
         *,
         capacity: int,
         block_size: int,
-        step_ns: int,
+        step_ns: Sequence[int],
         fetch_ns: int,
         waits: bool,
     ) -> None:
-        self.waiting = list(order)
+        self.waiting = list(zip(order, step_ns, strict=True))
         self.ready: dict[int, int] = {}  # blocks of the order that are there, or on their way: since when
-        self.missing = set(self.waiting)
+        self.missing = {block for block, _ in self.waiting}
         self.capacity, self.block_size = capacity, block_size
-        self.step, self.fetch, self.waits = step_ns, fetch_ns, waits
+        self.fetch, self.waits = fetch_ns, waits
         self.link_free = self.delay = self.fetched = 0
 
     def use(self, batch: Batch) -> list[tuple[int, int, int]]:
@@ -51,9 +53,9 @@ class ReferenceRestore:
         return self.link_free
 
     def _next(self) -> None:
-        block = self.waiting.pop(0)
+        block, step = self.waiting.pop(0)
         if block in self.missing:
-            self._bring(block, self.link_free + self.step)
+            self._bring(block, self.link_free + step)
 
     def _bring(self, block: int, there: int) -> None:
         self.missing.discard(block)

@@ -52,8 +52,8 @@ class LazyRestore:
         Size of the volume.  [bytes]
     block_size : int
         What is fetched at a time.  [bytes]
-    step_ns : int
-        What a block takes in the background.  [ns]
+    step_ns : int, or int64 array of shape (n_restored,)
+        What a block takes in the background; or each place of the order.  [ns]
     fetch_ns : int
         What a block takes that a request waits for.  [ns]
     waits : bool
@@ -79,13 +79,14 @@ class LazyRestore:
         *,
         capacity: int,
         block_size: int,
-        step_ns: int,
+        step_ns: npt.ArrayLike,
         fetch_ns: int,
         waits: bool = True,
     ) -> None:
         blocks = np.ascontiguousarray(order, np.int64)
         n_blocks = -(-capacity // block_size)
-        if min(step_ns, fetch_ns) < 0:
+        steps = np.broadcast_to(np.asarray(step_ns, np.int64), blocks.shape).copy()
+        if min(int(steps.min(initial=0)), fetch_ns) < 0:
             raise UsageError("what a block takes must not be negative")
         if len(blocks) and (blocks.min() < 0 or blocks.max() >= n_blocks):
             raise UsageError(f"the order names a block outside the volume, which has {n_blocks:,}")
@@ -95,7 +96,7 @@ class LazyRestore:
             raise UsageError("the order names a block twice")
         ready[ready == 0] = np.iinfo(np.int64).min
         self.capacity, self.block_size = capacity, block_size
-        self._step, self._fetch, self._waits = step_ns, fetch_ns, int(waits)
+        self._step, self._fetch, self._waits = steps, fetch_ns, int(waits)
         self._state = kernels.RestoreState(ready, blocks, np.zeros(kernels.CURSOR_SIZE, np.int64))
 
     @property

@@ -43,7 +43,7 @@ def restore_until(now, step, state):
     while free < now and place < order.shape[0]:
         block = order[place]
         if ready[block] == ABSENT:
-            free += step
+            free += step[place]
             ready[block] = free
         place += 1
     cursor[FREE], cursor[NEXT] = free, place
@@ -65,8 +65,10 @@ def use_while_restoring(
         Inside the volume.  [bytes]
     block_size, size : int
         Of a block, and of the volume.  [bytes]
-    step, fetch : int
-        What a block takes in the background, and on demand.  [ns]
+    step : int64 array, shape (n_restored,)
+        What each place in the order takes in the background.  [ns]
+    fetch : int
+        What a block takes on demand.  [ns]
     waits : int
         1: the guest goes on only when a request is done; what it waited, all that follows is late.
     state : RestoreState

@@ -28,8 +28,9 @@ def test_the_kernel_does_what_the_twin_does(data):
     if n_blocks > 3000:
         size, n_blocks = 4096, -(-volume.capacity // 4096)
     order = data.draw(st.lists(st.integers(0, n_blocks - 1), max_size=30, unique=True))
+    steps = data.draw(st.lists(st.integers(0, 40), min_size=len(order), max_size=len(order)))
     how = {
-        "capacity": volume.capacity, "block_size": size, "step_ns": data.draw(st.integers(0, 40)),
+        "capacity": volume.capacity, "block_size": size, "step_ns": steps,
         "fetch_ns": data.draw(st.integers(0, 60)), "waits": data.draw(st.booleans()),
     }  # fmt: skip
     lazy, plain = LazyRestore(order, **how), ReferenceRestore(order, **how)
