@@ -73,7 +73,8 @@ def random_operations(
     requests: int = 60,
     steps: int = 6,
     windows: int = 24,
-    revert: bool = True,
+    frees: bool | None = None,
+    merges: bool = True,
 ) -> list[Operation]:
     """Make a random sequence: requests, then something that happens to snapshots, and so on.
 
@@ -94,8 +95,10 @@ def random_operations(
         How often something happens to snapshots.
     windows : int
         How many windows there are.
-    revert : bool
-        The volume may also go back to a snapshot.
+    frees : bool, optional
+        There are discards and zeroes; in three of four sequences unless said.
+    merges : bool
+        Snapshots are deleted one by one, not only by going back to an older one.
 
     Returns
     -------
@@ -113,14 +116,15 @@ def random_operations(
     rng = np.random.default_rng(seed)
     starts = rng.choice(n_blocks - _WINDOW + 1, min(windows, n_blocks - _WINDOW + 1), replace=False)
     starts[0] = n_blocks - _WINDOW  # the end of the volume is one of them
-    frees = bool(rng.integers(0, 4))  # some sequences free nothing
-    short = bool(rng.integers(0, 2))  # and some have no request that goes beyond a block
+    some = bool(rng.integers(0, 4))
+    frees = some if frees is None else frees
+    short = bool(rng.integers(0, 2))  # in some is no request that goes beyond a block
     out: list[Operation] = []
     kept: list[int] = []
     taken = 0
     for count in rng.multinomial(requests, np.full(steps + 1, 1 / (steps + 1))).tolist():
         if len(out):
-            step, taken = _step(rng, kept, taken, revert=revert)
+            step, taken = _step(rng, kept, taken, merges=merges)
             out.append(step)
         for _ in range(count):
             start = int(rng.choice(starts)) * block_size
@@ -129,7 +133,7 @@ def random_operations(
 
 
 def _step(
-    rng: np.random.Generator, kept: list[int], taken: int, *, revert: bool
+    rng: np.random.Generator, kept: list[int], taken: int, *, merges: bool
 ) -> tuple[Operation, int]:
     """Return what happens to snapshots, and how many were taken then; `kept` is brought up to date."""
     choice = rng.random()
@@ -137,7 +141,7 @@ def _step(
         kept.append(taken)
         return Operation("snapshot"), taken + 1
     one = int(rng.choice(kept))
-    if revert and choice > 0.85:
+    if choice > 0.85 or not merges:
         del kept[kept.index(one) + 1 :]
         return Operation("revert", snapshot=one), taken
     kept.remove(one)

@@ -30,6 +30,7 @@ class _Images:
     def __init__(self, folder: Path, *, capacity: int, cluster_size: int, extended_l2: bool = False) -> None:
         self.folder, self.capacity = folder, capacity
         self._options = f"cluster_size={cluster_size},extended_l2={'on' if extended_l2 else 'off'}"
+        self._extended = extended_l2
         self._writes = 0
         self.files = [self._create(None)]
         """The files, the lowest first; the last is written to."""
@@ -92,21 +93,15 @@ class OverlayFiles(_Images):
             At most; 0: no limit.  [bytes/s]
         """
         lower, upper = self.files[place : place + 2]
+        gone = lower if how == "stream" else upper
         if how == "stream":
             with StorageDaemon(self.files[: place + 2]) as daemon:
                 base = {"base_node": f"layer{place - 1}"} if place else {}
                 daemon.job("block-stream", watch, device=f"layer{place + 1}", speed=speed, **base)
-            gone = lower
-        elif watch is None and not speed:
+        elif watch is None and not self._extended:
             run("qemu-img", "commit", "-q", "-d", "-t", "unsafe", "-b", str(lower), str(upper))
-            gone = upper
         else:
-            with StorageDaemon(self.files) as daemon:
-                nodes = {"top_node": f"layer{place + 1}", "base_node": f"layer{place}"}
-                daemon.job(
-                    "block-commit", watch, device=f"layer{len(self.files) - 1}", speed=speed, **nodes
-                )
-            gone = upper
+            self._commit(place, watch, speed=speed)
         self.files.remove(gone)
         self._hang(place, gone=gone, upper=upper)
         gone.unlink()
@@ -122,6 +117,19 @@ class OverlayFiles(_Images):
         """Write what a snapshot, or the present, shows to a sparse raw file."""
         file = self.files[-1 if place is None else place]
         run("qemu-img", "convert", "-q", "-f", "qcow2", "-O", "raw", "-t", "unsafe", str(file), str(target))
+
+    def _commit(self, place: int, watch: Callable[[], None] | None, *, speed: int) -> None:
+        """Commit a file with another one on top of it, as a running machine has it.
+
+        A commit of the topmost file is a mirror job, which copies pieces of up to 64 KiB: with subclusters
+        that is more than the file holds.
+        """
+        active = self._create(self.files[-1])
+        chain = [*self.files, active]
+        nodes = {"top_node": f"layer{place + 1}", "base_node": f"layer{place}"}
+        with StorageDaemon(chain) as daemon:
+            daemon.job("block-commit", watch, device=f"layer{len(chain) - 1}", speed=speed, **nodes)
+        active.unlink()
 
     def _hang(self, place: int, *, gone: Path, upper: Path) -> None:
         """Let the file above the gap name the one below it."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from snapsim.engine.chain import Chain, Moves
+from snapsim.engine.chain import ABSENT_BIRTH, Chain, Moves
 from snapsim.engine.lifetimes import Counting
 from snapsim.engine.metadata import Usage, metadata_bytes
 from snapsim.engine.qcow2_layout import Qcow2Layout
@@ -34,11 +34,14 @@ class _File(NamedTuple):
         Something in it was freed at some time.
     skipped : bool
         A hole may have been skipped.
+    lost : frozenset of int
+        L2 tables that were empty when their file was streamed, and were not carried over.
     """
 
     most: int = 0
     freed: bool = False
     skipped: bool = False
+    lost: frozenset[int] = frozenset()
 
 
 class _Model:
@@ -111,18 +114,22 @@ class OverlayModel(_Model):
     def __init__(self, mechanism: Mechanism, *, capacity: int, block_size: int) -> None:
         super().__init__(mechanism, capacity=capacity, block_size=block_size)
         self._files = [_File()]
+        self._entered: frozenset[int] = frozenset()  # tables of the lowest file with an entry that says something
 
     def request(self, operation: Operation) -> None:
         """Carry out one request."""
-        before = self._payload()[-1]
+        before, file = int(self._payload()[-1]), self._files[-1]
         self._apply(operation)
-        after, file = self._payload()[-1], self._files[-1]
         holes = before < file.most
-        self._files[-1] = _File(
-            max(file.most, after),
-            file.freed or operation.kind in _FREEING,
-            file.skipped or (holes and self._spans(operation) and operation.kind != "discard"),
+        if len(self._files) == 1 and operation.kind != "discard":
+            self._entered |= self._tables(operation)
+        file = file._replace(
+            freed=file.freed or operation.kind in _FREEING,
+            skipped=file.skipped or (holes and self._spans(operation) and operation.kind != "discard"),
+            lost=file.lost - self._tables(operation),
         )
+        self._files[-1] = file
+        self._files[-1] = file._replace(most=max(file.most, int(self._payload()[-1])))
 
     def snapshot(self) -> None:
         """Start a new file."""
@@ -141,12 +148,13 @@ class OverlayModel(_Model):
         target = place if how == "commit" else place + 1
         length = self.lengths()[target]
         lower, upper = self._files[place : place + 2]
+        lost = frozenset[int]() if place else self._lose(how)
         self._remove(snapshot, how)
-        merged = self._payload()[place]
         kept = (lower, upper)[target - place]
         freed = lower.freed or upper.freed
-        grown = _File(max(kept.most, merged), freed, lower.skipped or upper.skipped or freed)
-        self._files[place : place + 2] = [grown]
+        merged = _File(kept.most, freed, lower.skipped or upper.skipped or freed, lost)
+        self._files[place : place + 2] = [merged]
+        self._files[place] = merged._replace(most=max(kept.most, int(self._payload()[place])))
         return self.lengths()[place] - length
 
     def revert(self, snapshot: int) -> None:
@@ -158,6 +166,7 @@ class OverlayModel(_Model):
     def in_use(self) -> list[int]:
         """Return the space of the clusters in use in each file.  [bytes]"""
         counts = {name: chain.layers() for name, chain in self.chains.items()}
+        counts["tables"] = self._table_counts()
         usage = Usage(counts=counts, snapshots=0, capacity=self.capacity, block_size=self.block_size)
         metadata = metadata_bytes("qcow2-overlay", usage, self.mechanism.metadata.parameters)
         held: list[int] = (self.clusters.layers() * self.block_size + metadata).tolist()
@@ -179,7 +188,36 @@ class OverlayModel(_Model):
         return [not file.skipped for file in self._files]
 
     def _payload(self) -> Int64Array:
-        return self.clusters.layers() + self.chains["tables"].layers()
+        return self.clusters.layers() + self._table_counts()
+
+    def _table_counts(self) -> Int64Array:
+        return self.chains["tables"].layers() - np.array([len(file.lost) for file in self._files])
+
+    def _tables(self, operation: Operation) -> frozenset[int]:
+        """Return the L2 tables that a request writes to."""
+        first, stop = operation.offset, operation.offset + operation.length
+        if operation.kind == "discard":  # shrunk to whole clusters, but at the end of the disk
+            first = -(-first // self.block_size) * self.block_size
+            stop = stop if stop == self.capacity else stop // self.block_size * self.block_size
+        if stop <= first or operation.kind in {"read", "flush"}:
+            return frozenset()
+        return frozenset(range(first // self.layout.l2_range, (stop - 1) // self.layout.l2_range + 1))
+
+    def _lose(self, how: str) -> frozenset[int]:
+        """Return the tables that the chain counts in the lowest two files, merged, and that are not there.
+
+        Nothing lies below the lowest file: a discard of what it does not hold leaves an empty entry, in a
+        table that may hold nothing else.  A stream reads entries, and so it does not carry such a table over.
+        """
+        tables = self.chains["tables"]
+        lowest, *others = tables.snapshots
+        below = tables.contents(lowest).per_block()
+        above = tables.contents(others[0] if others else None).per_block()
+        lower = frozenset(np.flatnonzero(below != ABSENT_BIRTH).tolist())
+        upper = frozenset(np.flatnonzero(above > lowest).tolist())
+        lost = self._files[0].lost - upper if how == "commit" else lower - upper - self._entered
+        self._entered = (self._entered if how == "commit" else lower - lost) | upper
+        return lost
 
 
 class InternalModel(_Model):

@@ -52,6 +52,7 @@ class StorageDaemon:
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
+        self._complaints: str | None = None
         try:
             self._socket = self._connect(path)
             self._lines = self._socket.makefile("r", encoding="utf-8")
@@ -173,17 +174,17 @@ class StorageDaemon:
         return message
 
     def _said(self) -> str:
-        self._process.kill()
-        _, complaints = self._process.communicate()
-        return (complaints or "").strip() or "it gave no reason"
+        """End the daemon and return what it complained about."""
+        if self._complaints is None:
+            self._process.kill()
+            self._complaints = self._process.communicate()[1].strip()
+        return self._complaints or "it gave no reason"
 
     def _end(self) -> None:
         for name in ("_lines", "_socket"):
             if hasattr(self, name):
                 getattr(self, name).close()
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.communicate()
+        self._said()
         self._folder.cleanup()
 
 
