@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from snapsim.devices import Device as Device
     from snapsim.devices import device as device
     from snapsim.devices import devices as devices
+    from snapsim.engine.demonstration import Demonstration as Demonstration
+    from snapsim.engine.demonstration import demonstrate as demonstrate
     from snapsim.engine.histogram import Histogram as Histogram
     from snapsim.engine.lifetimes import LifetimeMatrix as LifetimeMatrix
     from snapsim.mechanisms import Mechanism as Mechanism
@@ -25,6 +27,8 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from snapsim.planning.boot_order import BootOrders as BootOrders
     from snapsim.planning.boot_order import boot_orders as boot_orders
     from snapsim.planning.chain_cost import chain_cost as chain_cost
+    from snapsim.planning.clones import Clones as Clones
+    from snapsim.planning.clones import clones as clones
     from snapsim.planning.commit_point import commit_point as commit_point
     from snapsim.planning.growth import Growth as Growth
     from snapsim.planning.growth import growth as growth
@@ -76,7 +80,9 @@ _PUBLIC = {
     "BootOrders": "planning.boot_order",
     "Comparison": "planning.mechanisms_compared",
     "Decision": "types",
+    "Clones": "planning.clones",
     "DISCARD": "types",
+    "Demonstration": "engine.demonstration",
     "Device": "devices",
     "FLUSH": "types",
     "Growth": "planning.growth",
@@ -103,10 +109,12 @@ _PUBLIC = {
     "cheapest_deletion": "planning.reclaim",
     "clairvoyant": "tuning.bounds",
     "commit_point": "planning.commit_point",
+    "clones": "planning.clones",
     "compare": "policy.comparing",
     "compare_mechanisms": "planning.mechanisms_compared",
     "count_group": "planning.lifetimes",
     "count_lifetimes": "planning.lifetimes",
+    "demonstrate": "engine.demonstration",
     "device": "devices",
     "devices": "devices",
     "evaluate": "planning.outlook",

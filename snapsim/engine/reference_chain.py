@@ -32,6 +32,8 @@ class ReferenceChain(ReferenceVolume):
         What each snapshot shows, by its number, oldest first.
     lookups : Counter
         Block reads by the number of snapshots between the present and what they met.
+    writes : Counter
+        How often each block was written.
 
     Examples
     --------
@@ -46,6 +48,8 @@ class ReferenceChain(ReferenceVolume):
     def __init__(self, *, block_size: int, capacity: int, **how: Any) -> None:
         self.kept: dict[int, State] = {}
         self.lookups: Counter[int] = Counter()
+        self.writes: Counter[int] = Counter()
+        self._nth: dict[Version, int] = {}
         self._epoch = 0
         self._ended: dict[int, int] = {}  # when a block that holds nothing lost what it held
         self._ended_before: dict[int, dict[int, int]] = {}
@@ -122,6 +126,38 @@ class ReferenceChain(ReferenceVolume):
         n_blocks = -(-self.capacity // self.block_size)
         return [state[block].birth if block in state else -2 for block in range(n_blocks)]
 
+    def label(self, version: Version) -> str:
+        """Return the name of a version: v0 was there at first, v1 is the first write to its block.
+
+        Parameters
+        ----------
+        version : Version
+            One that this volume or a snapshot of it has shown.
+
+        Returns
+        -------
+        str
+            "v" and a number.
+        """
+        return f"v{self._nth[version]}"
+
+    def depth(self, block: int) -> int:
+        """Count the snapshots between the present and what a read of a block meets.
+
+        Parameters
+        ----------
+        block : int
+            The block.
+
+        Returns
+        -------
+        int
+            All of them, where nothing was ever written; a discard is met where it happened.
+        """
+        found = self.now.get(block)
+        changed = self._ended.get(block, -1) if found is None else found.birth
+        return sum(one >= changed for one in self.kept)
+
     def layers(self) -> list[int]:
         """Count the versions that each snapshot, and last the volume, adds to the one before."""
         return [len(newer - older) for older, newer in pairwise([set(), *self._states()])]
@@ -155,6 +191,10 @@ class ReferenceChain(ReferenceVolume):
 
     def _read(self, block: int) -> None:
         super()._read(block)
-        found = self.now.get(block)
-        changed = self._ended.get(block, -1) if found is None else found.birth
-        self.lookups[sum(one >= changed for one in self.kept)] += 1
+        self.lookups[self.depth(block)] += 1
+
+    def _new(self, block: int, birth: int) -> Version:
+        version = super()._new(block, birth)
+        self.writes[block] += birth >= 0
+        self._nth[version] = self.writes[block]
+        return version

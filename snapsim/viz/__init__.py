@@ -1,6 +1,7 @@
 """Figures: one function each, from result to picture with caption, alternative text and one line of facts."""
 
 from snapsim.viz.addresses import address_over_time, write_share
+from snapsim.viz.blocks import chain_blocks, operation
 from snapsim.viz.chains import chain_cost
 from snapsim.viz.changes import change_rate, change_rate_by_interval, working_set
 from snapsim.viz.comparison import growth_comparison, peak_comparison
@@ -17,6 +18,7 @@ __all__ = [
     "address_over_time",
     "amplification",
     "burst",
+    "chain_blocks",
     "chain_cost",
     "change_rate",
     "change_rate_by_interval",
@@ -26,6 +28,7 @@ __all__ = [
     "lifetime_heatmap",
     "mechanisms_compared",
     "one_shot_view",
+    "operation",
     "peak_comparison",
     "recovery_calendar",
     "recovery_ladders",
