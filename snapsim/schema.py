@@ -438,6 +438,41 @@ _QUANTITIES = (
         "Extra space",
         "The most space that an operation needs over what was held before it.",
     ),
+    Quantity("mechanism", "str", "", "Mechanism", "How snapshots are kept."),
+    Quantity("block_size", "int64", "bytes", "Block size", "The mechanism's block size."),
+    *(
+        Quantity(
+            f"latency_{kind}_{name}_ns",
+            "float64",
+            "ns",
+            f"Latency of {kind}s, {what}",
+            f"From arrival to finish of {kind.upper()} requests: {what}.",
+        )
+        for kind in ("read", "write")
+        for name, what in (("mean", "mean"), ("p99", "99 % do not exceed it"))
+    ),
+    Quantity(
+        "extra_read_ns_per_hour",
+        "float64",
+        "ns",
+        "Extra read time per hour",
+        "What the reads of an hour take longer than through one layer.",
+    ),
+    Quantity(
+        "saved_ns_per_hour",
+        "float64",
+        "ns",
+        "Saved per hour",
+        "What the reads of an hour take longer than through one layer less.",
+    ),
+    Quantity("commit_ns", "float64", "ns", "Merge", "What a merge takes the device."),
+    Quantity(
+        "break_even_hours",
+        "float64",
+        "1",
+        "Hours to break even",
+        "Hours after which a merge has saved what it took; infinite where it never does.",
+    ),
     Quantity(
         "merge_duration_ns", "float64", "ns", "Merge duration", "From the deletion until its merge is done."
     ),
@@ -463,6 +498,8 @@ _QUANTITIES = (
     ),
     Quantity("stall_max_ns", "int64", "ns", "Longest wait", "What the request waited that waited longest."),
     Quantity("complete_ns", "int64", "ns", "Complete", "When all blocks are there."),
+    Quantity("clone", "int64", "1", "Clone", "Number of the clone, from 1."),
+    Quantity("trace", "str", "", "Trace", "The trace that the row is about."),
 )
 
 QUANTITIES: dict[str, Quantity] = {quantity.name: quantity for quantity in _QUANTITIES}
