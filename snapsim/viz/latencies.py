@@ -19,6 +19,7 @@ from snapsim.viz.replay_parts import (
     describe,
     log_range,
     most,
+    on_foot,
     require_device,
     said_duration,
     said_load,
@@ -74,14 +75,14 @@ def latency_distribution(replayed: "Replayed | Mapping[str, Replayed]") -> Figur
         axes.set(xlim=(0, right), yscale="log", ylim=(low, high))
         ends = []
         for (name, curve), look in zip(curves.items(), LOOKS, strict=False):
-            axes.plot(tails[name], curve, color=look.color, linestyle=look.dash, linewidth=1.6)
+            axes.plot(tails[name], on_foot(curve, low), color=look.color, linestyle=look.dash, linewidth=1.6)
             marked = [percent for percent, *_ in PERCENTILES.values() if _at(percent) <= tails[name][-1]]
             axes.plot(
                 [_at(percent) for percent in marked],
-                [lines[name].percentile(percent) for percent in marked],
+                [max(lines[name].percentile(percent), low) for percent in marked],
                 color=look.color, marker=look.marker, linestyle="none", markersize=6,
             )  # fmt: skip
-            ends.append(EndLabel(float(curve[-1]), _named(name, runs[name]), look.color))
+            ends.append(EndLabel(max(float(curve[-1]), low), _named(name, runs[name]), look.color))
         ticks = [tick for tick in _TICKS if _at(tick) <= right]
         axes.set_xticks([_at(tick) for tick in ticks], [f"{tick:g} %" for tick in ticks])
         label_durations(axes.yaxis, low, high)
@@ -94,8 +95,9 @@ def latency_distribution(replayed: "Replayed | Mapping[str, Replayed]") -> Figur
         fig,
         caption=(
             f"Latency distribution: {'; '.join(dict.fromkeys(describe(run) for run in runs.values()))}. "
-            f"{facts[0].upper()}{facts[1:]}. {loads} Marks: p50, p95, p99, p99.9. A line ends where fewer "
-            "than one request is slower. The axis of latency is logarithmic."
+            f"Over all: {facts}. {loads} Marks: p50, p95, p99, p99.9. A line ends where fewer "
+            "than one request is slower; what took no time stands at the foot. The axis of latency is "
+            "logarithmic."
         ),
         alt=f"{len(lines)} lines of latency over the share of requests that are not slower: {facts}. {loads}",
         text=f"Figure latency distribution: {len(lines)} series: {facts}",
@@ -203,7 +205,8 @@ def _draw_latencies(axes: Axes, runs: "dict[str, Replayed]") -> None:
     ]
     low, high = log_range(np.array(rows).ravel(), otherwise=1000.0)
     axes.set(xscale="log", xlim=(low, high))
-    for row, (line, run) in enumerate(zip(rows, runs.values(), strict=True)):
+    for row, (values, run) in enumerate(zip(rows, runs.values(), strict=True)):
+        line = on_foot(np.array(values), low)
         full = _saturated(run)
         axes.plot(line, np.full(len(line), row), color=GREY, linestyle=":" if full else "-", linewidth=1.2)
         for value, (_, _, look, _) in zip(line, PERCENTILES.values(), strict=True):

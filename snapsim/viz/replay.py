@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from snapsim.errors import UsageError
 from snapsim.units import format_duration
@@ -23,6 +23,7 @@ from snapsim.viz.replay_parts import (
     last,
     log_range,
     most,
+    on_foot,
     require_device,
     said_duration,
     said_load,
@@ -44,6 +45,7 @@ _BELOW = {
 _SAID = {"write_amplification": "written", "read_amplification": "read"}
 _MICROSECOND = 1000.0
 _MOST_BINS = 12
+_LEAST_LOAD = 1e-4
 
 
 def amplification(replayed: "Replayed") -> Figure:
@@ -131,16 +133,15 @@ def latency_over_time(replayed: "Replayed") -> Figure:
         axes.set(xlim=scale.limits, yscale="log", ylim=(low, high))
         ends = []
         for name, (_, text, look, width) in PERCENTILES.items():
-            axes.stairs(
-                lines[name], edges, baseline=None, color=look.color, linestyle=look.dash, linewidth=width
-            )
-            ends.append(EndLabel(last(lines[name], otherwise=low), text, look.color))
+            line = on_foot(lines[name], low)
+            axes.stairs(line, edges, baseline=None, color=look.color, linestyle=look.dash, linewidth=width)
+            ends.append(EndLabel(last(line, otherwise=low), text, look.color))
         label_durations(axes.yaxis, low, high)
         axes.set_ylabel("Latency")
         load.stairs(busy, edges, baseline=0, fill=True, color=BLUE, alpha=0.3)
         load.stairs(busy, edges, baseline=None, color=BLUE, linewidth=1.2)
-        load.set(ylim=(0, 1.05), ylabel="Device\nbusy")
-        load.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
+        load.set(ylim=(0, min(1.3 * np.nanmax(busy, initial=_LEAST_LOAD), 1.05)), ylabel="Device\nbusy")
+        load.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
         load.yaxis.set_major_formatter(PercentFormatter(1))
         if saturated.any():
             hatch(load, edges, saturated)
@@ -157,7 +158,8 @@ def latency_over_time(replayed: "Replayed") -> Figure:
         caption=(
             f"Latency over time: {describe(replayed)}. Over all: {said}. {loaded} "
             f"{said_operations(replayed.operations)} In an interval the lines lie in the order of their "
-            "names; a gap is an interval without requests. The axis of latency is logarithmic."
+            "names; a gap is an interval without requests, a line at the foot is 0: nothing had to be done. The "
+            "axis of latency is logarithmic."
         ),
         alt=f"Four latency percentiles and the device's utilisation over {span}: {said}. {loaded}",
         text=f"Figure latency over time: 4 series, 0-{span}, {said}. {loaded}",
@@ -221,7 +223,7 @@ def _draw_ratios(axes: Axes, ratios: dict[str, FloatArray], edges: FloatArray) -
     for name, values in ratios.items():
         look, text = SERIES[name], _SAID[name]
         line = axes.stairs(
-            np.where(values == 0, low, values), edges, baseline=None,
+            on_foot(values, low), edges, baseline=None,
             color=look.color, linestyle=look.dash, linewidth=1.4, label=text,
         )  # fmt: skip
         keys.append((line, look.color))
@@ -250,7 +252,7 @@ def _draw_burst_latency(axes: Axes, frame: pd.DataFrame, edges: FloatArray) -> N
     keys: list[tuple[Artist, str]] = []
     for name, (text, look) in looks.items():
         line = axes.stairs(
-            lines[name],
+            on_foot(lines[name], low),
             edges,
             baseline=None,
             color=look.color,

@@ -119,6 +119,12 @@ def log_range(*series: FloatArray, otherwise: float) -> tuple[float, float]:
     return low / _ROOM, high * _ROOM
 
 
+def on_foot(series: FloatArray, low: float) -> FloatArray:
+    """Return a line for a logarithmic axis that begins at `low`: what is 0 stands on its foot."""
+    lifted: FloatArray = np.where(series <= 0, low, series)
+    return lifted
+
+
 def last(series: FloatArray, *, otherwise: float) -> float:
     """Return where a line ends that may have gaps."""
     shown = series[np.isfinite(series)]

@@ -212,6 +212,8 @@ _ROUND_SPANS = (
     *(days * DAY for days in (1, 10, 100, 1000)),
 )  # fmt: skip
 
+_MOST_OCTAVES = 2.0**8
+
 
 def duration_ticks(low: float, high: float, *, at_most: int = 7) -> list[int]:
     """Return round durations between two durations, for a logarithmic axis.
@@ -261,7 +263,7 @@ def label_durations(axis: Axis, low: float, high: float, *, at_most: int = 7) ->
 
 
 def label_ratios(axis: Axis, low: float, high: float) -> None:
-    """Give a logarithmic axis of ratios powers of two as ticks, such as "0.5", "1" and "16".
+    """Give a logarithmic axis of ratios round ticks: powers of two, or of ten where they are too many.
 
     Parameters
     ----------
@@ -270,6 +272,9 @@ def label_ratios(axis: Axis, low: float, high: float) -> None:
     low, high : float
         Its ends.
     """
-    axis.set_major_locator(ticker.FixedLocator(power_ticks(low, high)))
-    axis.set_major_formatter(ticker.FuncFormatter(lambda ratio, _: f"{ratio:.3g}"))
+    wide = high / low > _MOST_OCTAVES
+    axis.set_major_locator(
+        ticker.LogLocator(base=10, numticks=8) if wide else ticker.FixedLocator(power_ticks(low, high))
+    )
+    axis.set_major_formatter(ticker.FuncFormatter(lambda ratio, _: f"{ratio:,.10g}"))
     axis.set_minor_locator(ticker.NullLocator())

@@ -80,6 +80,34 @@ def test_what_is_zero_stands_at_the_foot_of_a_logarithmic_axis():
     assert stepped(axes)[1][3] == axes.get_ylim()[0]
 
 
+def test_requests_that_take_no_time_stand_at_the_foot_and_keep_their_names():
+    replay = make_replay()
+    replay.frame["latency_p50_ns"] = 0.0
+    figure = viz.latency_over_time(replay)
+    axes = panels(figure)[1]
+    assert set(axes.patches[0].get_data().values) == {axes.get_ylim()[0]}
+    assert "p50" in [text.get_text() for text in axes.texts]
+    assert_readable(figure)
+    for kind in ("read", "write", "all"):
+        replay.latencies[kind].record(np.zeros(40_000, np.int64))
+    assert_readable(viz.latency_distribution(replay))
+    assert_readable(viz.latency_distribution({"one": replay}))
+    comparison = make_comparison()
+    comparison.runs["dm-thin"].latencies["all"].record(np.zeros(40_000, np.int64))
+    assert_readable(viz.mechanisms_compared(comparison))
+
+
+def test_ratios_over_many_decades_have_plain_ticks():
+    replay = make_replay()
+    replay.frame.loc[3, "read_amplification"] = 40_000.0
+    replay.frame.loc[5, "write_amplification"] = 0.03
+    figure = viz.amplification(replay)
+    figure.fig.draw_without_rendering()
+    ticks = [tick.get_text() for tick in panels(figure)[1].get_yticklabels()]
+    assert {"0.1", "1", "100", "10,000"} <= set(ticks)
+    assert_readable(figure)
+
+
 def test_percentiles_differ_by_dash_or_width_and_carry_their_names(replay):
     figure = viz.latency_over_time(replay)
     _, latency, load = panels(figure)
