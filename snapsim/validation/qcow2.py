@@ -16,21 +16,16 @@ from snapsim.validation.operations import Operation, epochs
 from snapsim.validation.qcow2_files import InternalImage, OverlayFiles, tag_of
 from snapsim.validation.qcow2_image import read_image
 from snapsim.validation.qcow2_model import InternalModel, OverlayModel
-from snapsim.validation.running import need, run
-from snapsim.validation.storage_daemon import sum_of_lengths
+from snapsim.validation.running import need, qemu_version, run
 
-__all__ = ["qemu_version", "validate_external", "validate_internal"]
+__all__ = ["validate_external", "validate_internal"]
 
 _SECTOR = 512
+_SUBCLUSTERS = 32
 _SKIPPED = (
     "{} lengths are not predicted: a request of several clusters, or a merge, met holes that discards or zeroes "
     "had left, and QEMU may skip those"
 )
-
-
-def qemu_version() -> str:
-    """Return QEMU's version, as it says it."""
-    return run("qemu-img", "--version").splitlines()[0].split()[2]
 
 
 def validate_external(
@@ -67,11 +62,16 @@ def validate_external(
     Raises
     ------
     SnapsimError
-        A program is missing, or failed.
+        A program is missing, or failed; or the disk ends within a subcluster.
     """
     need("qemu-img", "qemu-io", "qemu-storage-daemon")
     chosen = mechanism("qcow2-external-extl2" if extended_l2 else "qcow2-external")
     size = block_size or chosen.block_size
+    if extended_l2 and capacity % (size // _SUBCLUSTERS):
+        raise UsageError(
+            f"capacity={capacity} is no multiple of a subcluster of {size // _SUBCLUSTERS} bytes: the last one "
+            "would be mapped in part"
+        )
     rows: list[Row] = []
     skipped = 0
     for number, sequence in enumerate(sequences):

@@ -5,7 +5,7 @@ import subprocess
 
 from snapsim.errors import SnapsimError
 
-__all__ = ["PACKAGES", "need", "run"]
+__all__ = ["PACKAGES", "need", "qemu_version", "run"]
 
 PACKAGES = {
     "qemu-img": "qemu-utils",
@@ -69,3 +69,8 @@ def run(*command: str, text: str | None = None) -> str:
             f"{' '.join(command[:3])} ended with status {done.returncode}: {said[-1] if said else 'no message'}"
         )
     return done.stdout
+
+
+def qemu_version() -> str:
+    """Return QEMU's version, as it says it."""
+    return run("qemu-img", "--version").splitlines()[0].split()[2]

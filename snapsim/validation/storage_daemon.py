@@ -14,7 +14,7 @@ from typing import Any, Self
 from snapsim.errors import MeasurementError
 from snapsim.validation.running import need
 
-__all__ = ["StorageDaemon", "sum_of_lengths"]
+__all__ = ["StorageDaemon"]
 
 _PATIENCE = 30.0  # seconds for an answer
 _POLL = 0.002
@@ -186,8 +186,3 @@ class StorageDaemon:
                 getattr(self, name).close()
         self._said()
         self._folder.cleanup()
-
-
-def sum_of_lengths(files: Sequence[Path]) -> int:
-    """Return how long files are together.  [bytes]"""
-    return sum(file.stat().st_size for file in files)
