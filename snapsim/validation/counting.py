@@ -117,18 +117,7 @@ def count_calls(command: Sequence[str], lines: Sequence[str]) -> Calls:
     """
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "calls"
-        tracer = [
-            "strace",
-            "-f",
-            "-y",
-            "--seccomp-bpf",
-            "-s",
-            "0",
-            "-e",
-            f"trace={_TRACED}",
-            "-e",
-            "signal=none",
-        ]
+        tracer = ["strace", "-f", "-y", "--seccomp-bpf", "-s", "0", "-e", f"trace={_TRACED}", "-e", "signal=none"]
         run(*tracer, "-o", str(log), *command, text="".join(f"{line}\n" for line in lines))
         with log.open(encoding="utf-8", errors="replace") as text:
             return parse_calls(text)

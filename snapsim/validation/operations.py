@@ -128,7 +128,9 @@ def random_operations(
     return out
 
 
-def _step(rng: np.random.Generator, kept: list[int], taken: int, *, revert: bool) -> tuple[Operation, int]:
+def _step(
+    rng: np.random.Generator, kept: list[int], taken: int, *, revert: bool
+) -> tuple[Operation, int]:
     """Return what happens to snapshots, and how many were taken then; `kept` is brought up to date."""
     choice = rng.random()
     if not kept or choice < 0.5:

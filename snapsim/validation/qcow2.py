@@ -93,7 +93,9 @@ def validate_external(
         _remove(place)
         if progress is not None:
             progress(1)
-    return Outcome(chosen.name, tuple(rows), _configuration(capacity, size, sequences), _notes(skipped))
+    return Outcome(
+        chosen.name, tuple(rows), _configuration(capacity, size, sequences), _notes(skipped)
+    )
 
 
 def validate_internal(
@@ -145,7 +147,9 @@ def validate_internal(
         _remove(place)
         if progress is not None:
             progress(1)
-    return Outcome(chosen.name, tuple(rows), _configuration(capacity, size, sequences), _notes(skipped))
+    return Outcome(
+        chosen.name, tuple(rows), _configuration(capacity, size, sequences), _notes(skipped)
+    )
 
 
 # --- overlays
@@ -159,9 +163,7 @@ def _overlay_rows(
     figures = zip(model.in_use(), model.lengths(), model.certain(), images, strict=True)
     for layer, (in_use, length, certain, image) in enumerate(figures):
         where = f"{state}, layer {layer}"
-        yield Row(
-            "clusters in use", "bytes", in_use, image.referenced_clusters * image.cluster_size, state=where
-        )
+        yield Row("clusters in use", "bytes", in_use, image.referenced_clusters * image.cluster_size, state=where)
         if certain and not extended_l2:
             yield Row("file length", "bytes", length, image.length, state=where)
     if extended_l2:
@@ -169,7 +171,9 @@ def _overlay_rows(
             yield Row("mapped bytes", "bytes", predicted, _mapped(file), state=f"{state}, layer {layer}")
 
 
-def _overlay_step(model: OverlayModel, files: OverlayFiles, step: Operation, state: str) -> Iterator[Row]:
+def _overlay_step(
+    model: OverlayModel, files: OverlayFiles, step: Operation, state: str
+) -> Iterator[Row]:
     if step.kind == "snapshot":
         files.snapshot()
         model.snapshot()
@@ -202,16 +206,12 @@ def _internal_rows(model: InternalModel, image: InternalImage, state: str) -> It
     yield Row("clusters in use, without refcounts", "bytes", model.payload() * size, measured, state=state)
     if model.certain():
         yield Row("clusters in use", "bytes", model.in_use(), real.referenced_clusters * size, state=state)
-        yield Row(
-            "file length, whole clusters",
-            "bytes",
-            model.length(),
-            -(-real.length // size) * size,
-            state=state,
-        )
+        yield Row("file length, whole clusters", "bytes", model.length(), -(-real.length // size) * size, state=state)
 
 
-def _internal_step(model: InternalModel, image: InternalImage, step: Operation, state: str) -> Iterator[Row]:
+def _internal_step(
+    model: InternalModel, image: InternalImage, step: Operation, state: str
+) -> Iterator[Row]:
     if step.kind == "snapshot":
         image.snapshot()
         model.snapshot()

@@ -45,37 +45,16 @@ class _Images:
                 lines.append(f"{_COMMANDS[kind]} {offset} {length}\n" if length else "flush\n")
         if lines:
             said = run(
-                "qemu-io",
-                "-f",
-                "qcow2",
-                "-t",
-                "unsafe",
-                "-d",
-                "unmap",
-                str(self.files[-1]),
-                text="".join(lines),
+                "qemu-io", "-f", "qcow2", "-t", "unsafe", "-d", "unmap", str(self.files[-1]), text="".join(lines)
             )
             if "failed" in said or "error" in said:
-                raise MeasurementError(
-                    f"qemu-io could not carry out a request: {said.strip().splitlines()[-1]}"
-                )
+                raise MeasurementError(f"qemu-io could not carry out a request: {said.strip().splitlines()[-1]}")
 
     def _create(self, below: Path | None) -> Path:
         self._made = getattr(self, "_made", -1) + 1
         path = self.folder / f"layer{self._made}.qcow2"
         backing = () if below is None else ("-b", str(below), "-F", "qcow2")
-        run(
-            "qemu-img",
-            "create",
-            "-q",
-            "-f",
-            "qcow2",
-            "-o",
-            self._options,
-            *backing,
-            str(path),
-            str(self.capacity),
-        )
+        run("qemu-img", "create", "-q", "-f", "qcow2", "-o", self._options, *backing, str(path), str(self.capacity))
         return path
 
 
@@ -98,9 +77,7 @@ class OverlayFiles(_Images):
         """Freeze the active file and start one on top of it."""
         self.files.append(self._create(self.files[-1]))
 
-    def delete(
-        self, place: int, how: str, watch: Callable[[], None] | None = None, *, speed: int = 0
-    ) -> None:
+    def delete(self, place: int, how: str, watch: Callable[[], None] | None = None, *, speed: int = 0) -> None:
         """Merge the file of a snapshot and the one above it.
 
         Parameters
@@ -126,7 +103,9 @@ class OverlayFiles(_Images):
         else:
             with StorageDaemon(self.files) as daemon:
                 nodes = {"top_node": f"layer{place + 1}", "base_node": f"layer{place}"}
-                daemon.job("block-commit", watch, device=f"layer{len(self.files) - 1}", speed=speed, **nodes)
+                daemon.job(
+                    "block-commit", watch, device=f"layer{len(self.files) - 1}", speed=speed, **nodes
+                )
             gone = upper
         self.files.remove(gone)
         self._hang(place, gone=gone, upper=upper)

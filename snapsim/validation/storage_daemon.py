@@ -45,12 +45,7 @@ class StorageDaemon:
                 "driver": "qcow2",
                 "node-name": f"layer{number}",
                 "discard": "unmap",
-                "file": {
-                    "driver": "file",
-                    "filename": str(file),
-                    "discard": "unmap",
-                    "cache": {"no-flush": True},
-                },
+                "file": {"driver": "file", "filename": str(file), "discard": "unmap", "cache": {"no-flush": True}},
                 "backing": f"layer{number - 1}" if number else None,
             }
             command += ["--blockdev", json.dumps(node)]
