@@ -149,7 +149,7 @@ class Replay(Chain):
         self._tables = Tables(tables, unit=unit, n_blocks=self.n_blocks, initial=self._present())
         n_units = -(-self.n_blocks // unit) if unit > 1 else 1
         self._spots = SparseArray(self.n_blocks if places else 1)
-        self._units, self._owners = SparseArray(n_units), SparseArray(n_units)
+        self._units = SparseArray(2 * n_units)
         self._counts = self._no_counts()
         self._need = np.zeros(kernels.N_NEEDS, np.int64)
         self._moved = Runs.empty()
@@ -397,7 +397,7 @@ class Replay(Chain):
         self._tables.drop_above(len(self._taken) - 1)
         self._tables.add_layer()
         self._tables.set_stores(len(self._taken))
-        self._owners.clear()
+        self._units.clear()
         return moves
 
     def flatten(self) -> Moves:
@@ -444,9 +444,7 @@ class Replay(Chain):
         return counts
 
     def _disk(self, ops: Int64Array) -> kernels.Disk:
-        return kernels.Disk(
-            self._spots.arrays, self._units.arrays, self._owners.arrays, self._counts, ops, self._need
-        )
+        return kernels.Disk(self._spots.arrays, self._units.arrays, self._counts, ops, self._need)
 
     def _replay(self, batch: Batch, ops: Int64Array) -> tuple[Traffic, Work]:
         columns = self._columns(batch)
@@ -476,8 +474,8 @@ class Replay(Chain):
     def _grow(self, ops: Int64Array) -> Int64Array:
         """Make room for what the next request may need."""
         leaves = int(self._need[kernels.LEAVES]) + 16
-        for sparse in (self._spots, self._units, self._owners):
-            sparse.reserve(leaves)
+        self._spots.reserve(leaves)
+        self._units.reserve(2 * leaves)
         self._tables.reserve(leaves)
         if not len(ops):
             return ops

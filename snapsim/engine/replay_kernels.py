@@ -33,8 +33,8 @@ from snapsim.engine.sparse_kernels import CELL_BITS, SparseArrays, fetch, store
 FILL_NONE, FILL_REST, FILL_WHOLE = 0, 1, 2
 
 # places in `Disk.need`: room that the next request may take
-OPS, LEAVES, UNITS = 0, 1, 2
-N_NEEDS = 3
+OPS, LEAVES = 0, 1
+N_NEEDS = 2
 _SPARE = 64
 
 _READ, _WRITE, _DISCARD, _WRITE_ZEROES, _FLUSH = 0, 1, 2, 3, 4
@@ -114,8 +114,9 @@ class Disk(NamedTuple):
     ----------
     spots : SparseArrays
         Place of each block; where nothing is stored, a block lies at its own number.  [blocks]
-    units, owners : SparseArrays
-        With clusters of several blocks: the place of a cluster, and the code of the epoch that took it.
+    units : SparseArrays
+        With clusters of several blocks: the place of each, at twice its number, and behind it the code of the
+        epoch that took it.
     counts : int64 array, shape (N_COUNTS,)
         Of the present request.
     ops : int64 array, shape (room, 4)
@@ -126,7 +127,6 @@ class Disk(NamedTuple):
 
     spots: SparseArrays
     units: SparseArrays
-    owners: SparseArrays
     counts: npt.NDArray[np.int64]
     ops: npt.NDArray[np.int64]
     need: npt.NDArray[np.int64]
@@ -143,14 +143,8 @@ def _code(directory, leaves, block):
 
 
 @kernel(allocates=False, inline=False)
-def _transfer(kind, low, high, block_size, placed, spots, counts, ops):
+def _transfer_pieces(kind, low, high, block_size, spots, counts, ops):
     """Move bytes [low, high) that lie in one layer: an operation for each piece of the disk."""
-    counts[READ_BYTES + kind] += high - low
-    counts[WRITTEN] |= kind
-    if placed == 0:
-        counts[READS + kind] += 1
-        put(counts, ops, kind, low, high - low)
-        return
     block = low // block_size
     begin, spot = low, fetch(spots, block, block)
     while begin < high:
@@ -165,6 +159,22 @@ def _transfer(kind, low, high, block_size, placed, spots, counts, ops):
         begin = end
         if begin < high:
             spot = following
+
+
+@kernel(allocates=False)
+def _transfer(kind, low, high, block_size, placed, spots, counts, ops):
+    """Move bytes [low, high) that lie in one layer."""
+    counts[READ_BYTES + kind] += high - low
+    counts[WRITTEN] |= kind
+    block = low // block_size
+    if placed == 0:
+        counts[READS + kind] += 1
+        put(counts, ops, kind, low, high - low)
+    elif high <= (block + 1) * block_size:
+        counts[READS + kind] += 1
+        put(counts, ops, kind, (fetch(spots, block, block) - block) * block_size + low, high - low)
+    else:
+        _transfer_pieces(np.int64(kind), low, high, block_size, spots, counts, ops)
 
 
 @kernel(allocates=False)
@@ -299,13 +309,13 @@ def _take_places(first, stop, limit, fresh, placed, rules, state, disk):
                 store(disk.spots, block, spot + block - first)
         return
     for unit in range(first // rules.unit, (stop - 1) // rules.unit + 1):
-        owner = fetch(disk.owners, unit, -1)
+        owner = fetch(disk.units, 2 * unit + 1, np.int64(-1))
         if owner < 0 or owner < limit:
-            spot = tables.take_clusters(rules, state, 1, counts, ops)
-            store(disk.owners, unit, fresh)
-            store(disk.units, unit, spot)
+            spot = tables.take_clusters(rules, state, np.int64(1), counts, ops)
+            store(disk.units, 2 * unit + 1, fresh)
+            store(disk.units, 2 * unit, spot)
         elif placed != 0:
-            spot = fetch(disk.units, unit, -1)
+            spot = fetch(disk.units, 2 * unit, np.int64(-1))
         if placed != 0:
             begin = unit * rules.unit
             for block in range(max(first, begin), min(stop, begin + rules.unit)):
@@ -412,7 +422,7 @@ def _count_redirected(
             _transfer(WRITE_OP, begin, end, block_size, habits.placed, disk.spots, counts, ops)
 
 
-@kernel(allocates=False, inline=False)
+@kernel(allocates=False)
 def _count_write(
     directory, leaves, low, high, block_size, size, limit, fresh, habits, between, rules, state, disk
 ):
@@ -476,15 +486,9 @@ def _short_of_room(rules, state, disk, n_blocks, depth):
         short |= disk.counts[N_OPS] + need > disk.ops.shape[0]
     leaves = (n_blocks >> CELL_BITS) + 2
     disk.need[LEAVES] = leaves
-    spots, units, owners = disk.spots, disk.units, disk.owners
-    short |= spots.used[0] + leaves > spots.leaves.shape[0]
-    short |= (
-        units.used[0] + leaves > units.leaves.shape[0] or owners.used[0] + leaves > owners.leaves.shape[0]
-    )
-    nodes, uppers = state.leaves, state.uppers
-    short |= (
-        nodes.used[0] + leaves > nodes.leaves.shape[0] or uppers.used[0] + leaves > uppers.leaves.shape[0]
-    )
+    short |= disk.spots.used[0] + leaves > disk.spots.leaves.shape[0]
+    short |= disk.units.used[0] + 2 * leaves > disk.units.leaves.shape[0]
+    short |= state.nodes.used[0] + 2 * leaves > state.nodes.leaves.shape[0]
     return short
 
 

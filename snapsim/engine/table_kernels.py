@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from snapsim._jit import kernel
 from snapsim.engine.io_kernels import TABLE_WRITTEN_BYTES, flush, read_table, write_table
-from snapsim.engine.sparse_kernels import SparseArrays, fetch, store
+from snapsim.engine.sparse_kernels import NOTHING, SparseArrays, fetch, store
 
 NONE, CACHED, LOGGED, COMMITTED = 0, 1, 2, 3
 
@@ -28,6 +28,9 @@ N_NUMBERS = 11
 
 # rows of `TableState.refs`, one column for each refcount block in the cache
 NUMBER, CHANGED, AGE = 0, 1, 2
+
+# columns of `TableState.tables`
+TABLE_PLACE, TABLE_OWNER = 0, 1
 
 # columns of `TableState.files`
 CLUSTERS, REFBLOCKS, SEARCHED, CHECKED = 0, 1, 2, 3
@@ -65,6 +68,8 @@ class TableRules(NamedTuple):
         Logged: exceptions in an area.
     copies : int
         Committed: how often each node is written.
+    leaves : int
+        Committed: leaves of the tree.
     fanout : int
         Committed: leaves below one node.
     period : int
@@ -83,6 +88,7 @@ class TableRules(NamedTuple):
     home: int
     entries: int
     copies: int
+    leaves: int
     fanout: int
     period: int
 
@@ -94,10 +100,8 @@ class TableState(NamedTuple):
     ----------
     slices : uint8 array, shape (n_slices, room for layers)
         `MISSING` where a layer has no such table, `ON_DISK`, `CLEAN` or `DIRTY`.
-    owner : int64 array, shape (n_tables,)
-        Shared tables: the code of the epoch that copied it last.
-    place : int64 array, shape (n_tables,)
-        Cluster of the newest copy.
+    tables : int64 array, shape (n_tables, 2)
+        Cluster of the newest copy of each table; where tables are shared, the code of the epoch that made it.
     slot : int32 array, shape (n_slices, room for layers)
         Where in the cache a slice is.
     held : int32 array, shape (room for layers, slots)
@@ -117,13 +121,12 @@ class TableState(NamedTuple):
         Exceptions of each store.
     numbers : int64 array, shape (N_NUMBERS,)
         The active layer, the next free place on the disk in blocks, which cache waits for which, and so on.
-    leaves, uppers : SparseArrays
-        Committed: the commit before which a node was changed last.
+    nodes : SparseArrays
+        Committed: the commit before which a node was changed last; first the leaves, then those above.
     """
 
     slices: npt.NDArray[np.uint8]
-    owner: npt.NDArray[np.int64]
-    place: npt.NDArray[np.int64]
+    tables: npt.NDArray[np.int64]
     slot: npt.NDArray[np.int32]
     held: npt.NDArray[np.int32]
     newer: npt.NDArray[np.int32]
@@ -134,8 +137,7 @@ class TableState(NamedTuple):
     files: npt.NDArray[np.int64]
     logged: npt.NDArray[np.int64]
     numbers: npt.NDArray[np.int64]
-    leaves: SparseArrays
-    uppers: SparseArrays
+    nodes: SparseArrays
 
 
 # --- cached: the order in which caches are written
@@ -146,7 +148,9 @@ class TableState(NamedTuple):
 def _table_place(rules, state, one):
     """Return where a slice lies on the disk.  [bytes]"""
     table = one // rules.table_slices
-    return state.place[table] * rules.cluster_bytes + one % rules.table_slices * rules.slice_bytes
+    return (
+        state.tables[table, TABLE_PLACE] * rules.cluster_bytes + one % rules.table_slices * rules.slice_bytes
+    )
 
 
 @kernel(allocates=False, inline=False)
@@ -299,18 +303,22 @@ def _take_slot(rules, state, one, layer, counts, ops):
     _use(newer, older, layer, at)
 
 
+@kernel(allocates=False, inline=False)
+def _load(rules, state, one, layer, counts, ops):
+    """Read a slice into the cache of a layer."""
+    if rules.slots > 0:
+        _take_slot(rules, state, one, layer, counts, ops)
+    state.slices[one, layer] = CLEAN
+    read_table(counts, ops, _table_place(rules, state, one), rules.slice_bytes)
+
+
 @kernel(allocates=False)
 def look(rules, state, one, layer, counts, ops):
     """Look into a slice of a layer: no I/O where the layer has no such table or the cache holds it."""
     known = state.slices[one, layer]
-    if known == MISSING:
-        return
     if known == ON_DISK:
-        if rules.slots > 0:
-            _take_slot(rules, state, one, layer, counts, ops)
-        state.slices[one, layer] = CLEAN
-        read_table(counts, ops, _table_place(rules, state, one), rules.slice_bytes)
-    elif rules.slots > 0:
+        _load(rules, state, one, layer, counts, ops)
+    elif known != MISSING and rules.slots > 0:
         at = state.slot[one, layer]
         if state.newer[layer, at] != state.newer.shape[1] - 1:
             _unlink(state.newer, state.older, layer, at)
@@ -362,7 +370,7 @@ def _count_refs(rules, state, number, exists, changes, counts, ops):
             _flush_tables(rules, state, counts, ops)
             numbers[REFS_NEED_TABLES] = 0
         write_table(counts, ops, refs[NUMBER, chosen] * rules.cluster_bytes, rules.cluster_bytes)
-    if exists:
+    if exists != 0:
         read_table(counts, ops, number * rules.cluster_bytes, rules.cluster_bytes)
     refs[NUMBER, chosen] = number
     refs[CHANGED, chosen] = changes
@@ -390,7 +398,7 @@ def take_clusters(rules, state, n, counts, ops):
         for block in range(
             min(state.files[top, REFBLOCKS], state.files[top, CLUSTERS] // rules.refblock_clusters)
         ):
-            _count_refs(rules, state, block, True, 0, counts, ops)
+            _count_refs(rules, state, block, np.int64(1), np.int64(0), counts, ops)
     while n > 0:
         cluster = state.files[top, CLUSTERS]
         block = cluster // rules.refblock_clusters
@@ -401,13 +409,13 @@ def take_clusters(rules, state, n, counts, ops):
             numbers[BUMP] += rules.unit
             first += rules.unit
             state.files[top, REFBLOCKS] = block + 1
-            _count_refs(rules, state, block, False, 1, counts, ops)
+            _count_refs(rules, state, block, np.int64(0), np.int64(1), counts, ops)
             _flush_refs(rules, state, counts, ops)
             write_table(counts, ops, 0, SECTOR)
             flush(counts, ops)
             continue
         some = min(n, (block + 1) * rules.refblock_clusters - cluster)
-        _count_refs(rules, state, block, True, 1, counts, ops)
+        _count_refs(rules, state, block, np.int64(1), np.int64(1), counts, ops)
         state.files[top, CLUSTERS] += some
         n -= some
     return first
@@ -419,7 +427,7 @@ def _release(rules, state, cluster, counts, ops):
     _refs_wait(rules, state, counts, ops)
     block = cluster // rules.refblock_clusters
     if block < state.files[state.numbers[TOP], REFBLOCKS]:
-        _count_refs(rules, state, block, True, 1, counts, ops)
+        _count_refs(rules, state, block, np.int64(1), np.int64(1), counts, ops)
 
 
 @kernel(allocates=False)
@@ -471,10 +479,10 @@ def _make_table(rules, state, one, fresh, counts, ops):
     first = table * rules.table_slices
     stop = min(first + rules.table_slices, n_slices(rules, state))
     copied = state.slices[first, top] != MISSING
-    old = state.place[table]
-    place = take_clusters(rules, state, 1, counts, ops) // rules.unit
+    old = state.tables[table, TABLE_PLACE]
+    place = take_clusters(rules, state, np.int64(1), counts, ops) // rules.unit
     _flush_refs(rules, state, counts, ops)
-    state.place[table] = place
+    state.tables[table, TABLE_PLACE] = place
     for each in range(first, stop):
         if copied:
             look(rules, state, each, top, counts, ops)
@@ -491,7 +499,7 @@ def _make_table(rules, state, one, fresh, counts, ops):
     write_table(counts, ops, 0, SECTOR)
     flush(counts, ops)
     if rules.shared != 0:
-        state.owner[table] = fresh
+        state.tables[table, TABLE_OWNER] = fresh
         if copied:
             _release(rules, state, old, counts, ops)
 
@@ -517,7 +525,9 @@ def prepare(rules, state, first, stop, limit, fresh, counts, ops):
     top = state.numbers[TOP]
     for one in range(first // rules.slice_blocks, (stop - 1) // rules.slice_blocks + 1):
         table = one // rules.table_slices
-        if state.slices[one, top] == MISSING or (rules.shared != 0 and state.owner[table] < limit):
+        if state.slices[one, top] == MISSING or (
+            rules.shared != 0 and state.tables[table, TABLE_OWNER] < limit
+        ):
             _make_table(rules, state, one, fresh, counts, ops)
         look(rules, state, one, top, counts, ops)
 
@@ -556,12 +566,12 @@ def change_leaves(rules, state, first, stop):
     """Note that the tree's leaves of blocks [first, stop) have changed since the last commit."""
     numbers = state.numbers
     for leaf in range(first // rules.slice_blocks, (stop - 1) // rules.slice_blocks + 1):
-        if fetch(state.leaves, leaf, -1) != numbers[COMMITS]:
-            store(state.leaves, leaf, numbers[COMMITS])
+        if fetch(state.nodes, leaf, np.int64(NOTHING)) != numbers[COMMITS]:
+            store(state.nodes, leaf, numbers[COMMITS])
             numbers[LEAVES] += 1
-            upper = leaf // rules.fanout
-            if fetch(state.uppers, upper, -1) != numbers[COMMITS]:
-                store(state.uppers, upper, numbers[COMMITS])
+            upper = rules.leaves + leaf // rules.fanout
+            if fetch(state.nodes, upper, np.int64(NOTHING)) != numbers[COMMITS]:
+                store(state.nodes, upper, numbers[COMMITS])
                 numbers[UPPERS] += 1
 
 

@@ -114,6 +114,7 @@ class TableSetup:
             home=-(-n_blocks // unit),
             entries=entries,
             copies=io.copies,
+            leaves=-(-n_blocks // max(slice_blocks, 1)),
             fanout=io.node_entries,
             period=io.period,
         )
@@ -144,14 +145,13 @@ class Tables:
         n_slices = max(-(-n_blocks // rules.slice_blocks), 1) if cached else 1
         n_tables = -(-n_slices // rules.table_slices)
         rows = n_slices << rules.shared if cached else 1
-        nodes = -(-n_blocks // rules.slice_blocks) if rules.kind == kernels.COMMITTED else 1
-        self._leaves, self._uppers = SparseArray(nodes), SparseArray(-(-nodes // rules.fanout))
+        nodes = rules.leaves + -(-rules.leaves // rules.fanout)
+        self._nodes = SparseArray(nodes if rules.kind == kernels.COMMITTED else 1)
         # one column for each layer; in one file there is one
         room = _LAYER_ROOM if cached else 1
         self.state = kernels.TableState(
             slices=np.zeros((rows, room), np.uint8),
-            owner=np.zeros(n_tables, np.int64),
-            place=self._first_places(n_tables, unit),
+            tables=np.stack((self._first_places(n_tables, unit), np.zeros(n_tables, np.int64)), axis=1),
             slot=np.zeros((rows if rules.slots else 1, room), np.int32),
             held=np.zeros((room, rules.slots), np.int32),
             newer=np.full((room, rules.slots + 1), rules.slots, np.int32),
@@ -162,8 +162,7 @@ class Tables:
             files=np.zeros((room, kernels.N_COLUMNS), np.int64),
             logged=np.zeros(0, np.int64),
             numbers=np.zeros(kernels.N_NUMBERS, np.int64),
-            leaves=self._leaves.arrays,
-            uppers=self._uppers.arrays,
+            nodes=self._nodes.arrays,
         )
         self.state.refs[kernels.NUMBER] = -1
         self._l1_clusters = -(-n_tables * _L1_ENTRY // rules.cluster_bytes)
@@ -219,9 +218,8 @@ class Tables:
 
     def reserve(self, leaves: int) -> None:
         """Make room in the trees."""
-        self._leaves.reserve(leaves)
-        self._uppers.reserve(leaves)
-        self.state = self.state._replace(leaves=self._leaves.arrays, uppers=self._uppers.arrays)
+        self._nodes.reserve(2 * leaves)
+        self.state = self.state._replace(nodes=self._nodes.arrays)
 
     def add_layer(self) -> None:
         """Start a new file on top; its caches are empty."""
