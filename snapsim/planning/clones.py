@@ -184,6 +184,7 @@ class _Sizes(NamedTuple):
     tables: Int64Array
     before: Int64Array  # both, before a reset
     objects: Int64Array  # before a reset
+    full: Int64Array  # of a full copy that is never reset
 
 
 def clones(
@@ -380,7 +381,8 @@ class _Volume:
         since = clock.since(shift, before=True)
         before = sum(self._held(since, now, exists))
         objects = _layer(self.objects, since, now) * self.objects.block_size
-        return _Sizes(data, tables, np.asarray(before), objects)
+        full = np.where(exists, self.data.live_blocks[now] * self.data.block_size, 0)
+        return _Sizes(data, tables, np.asarray(before), objects, full)
 
     def _held(
         self, since: Int64Array, now: Int64Array, exists: np.ndarray[tuple[int], np.dtype[np.bool_]]
@@ -435,21 +437,23 @@ def _ways(
     """Compare the ways to keep clones."""
     parameters = device.parameters()
     swap = count * int(parameters.latency[WRITE, 0] + parameters.latency[FLUSH, 0])
-    objects = np.sum([many * sizes[key].objects for key, many in alike.items()], axis=0)
+    objects, copies = (
+        int(np.sum([many * getattr(sizes[key], name) for key, many in alike.items()], axis=0).max())
+        for name in ("objects", "full")
+    )
     one = Pieces(np.array([0]), np.array([0]), np.array([max(base, 1)]))
     copied = count * copy_time(one, parameters).duration_ns
-    full = count * base
     rows = [
         ("overlays", base + int(frame["peak_bytes"].max()), 0, swap),
-        ("objects", base + int(objects.max()), 0, swap),
-        ("full copies", full, full, copied),
+        ("objects", base + objects, 0, swap),
+        ("full copies", copies, count * base, copied),
     ]
     ways = pd.DataFrame(
         [
             {
                 "way": way,
                 "total_bytes": total,
-                "saved_bytes": full - total,
+                "saved_bytes": copies - total,
                 "reset_bytes": moved,
                 "reset_ns": took,
             }
@@ -485,9 +489,9 @@ def _assumptions(named: Mapping[str, Trace], initial: Initial, clock: _Clock) ->
     texts = ["All clones share one base, which never changes."]
     if isinstance(initial, str) and initial == "thick":
         texts.append("The base holds data everywhere: what full copies take is the upper bound.")
-    texts.append("Full copies are counted with what the base holds, without what they write beyond it.")
     if clock.reset:
         texts.append("After a reset a clone goes on with its trace as if it had not been reset.")
+        texts.append("Full copies are counted as if they were never reset: the upper bound.")
     if any(not trace.capacity_known for trace in named.values()):
         texts.append(
             "The trace does not say how large the volume is: it was taken to end where the requests end."

@@ -119,6 +119,10 @@ def test_a_base_that_is_partly_filled(trace):
     room = ss.clones(trace, 3, initial=[(0, 8 * MIB)])
     assert room.base_bytes == 8 * MIB
     assert room.frame["overlay_bytes"].equals(ss.clones(trace, 3).frame["overlay_bytes"])
+    # a full copy holds the base and what is written beyond it
+    written = {int(at) // (64 * KIB) for at in trace.to_frame().query("op == 'WRITE'")["offset"]}
+    copy = len(written | set(range(128))) * 64 * KIB
+    assert room.ways.set_index("way").loc["full copies", "total_bytes"] == 3 * copy
 
 
 def test_every_mechanism_that_can(trace):
