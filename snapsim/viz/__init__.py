@@ -2,7 +2,7 @@
 
 from snapsim.viz.addresses import address_over_time, write_share
 from snapsim.viz.blocks import chain_blocks, operation
-from snapsim.viz.chains import chain_cost
+from snapsim.viz.chains import chain_cost, commit_point
 from snapsim.viz.changes import change_rate, change_rate_by_interval, working_set
 from snapsim.viz.comparison import growth_comparison, peak_comparison
 from snapsim.viz.figure import Figure
@@ -22,6 +22,7 @@ __all__ = [
     "chain_cost",
     "change_rate",
     "change_rate_by_interval",
+    "commit_point",
     "growth_comparison",
     "latency_distribution",
     "latency_over_time",
