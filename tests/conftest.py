@@ -21,6 +21,7 @@ PROGRAMS = {
     "btrfs": "btrfs-progs",
     "fio": "fio",
     "mkfs.btrfs": "btrfs-progs",
+    "mkfs.xfs": "xfsprogs",
 }
 
 # Without the compiler an example takes some ten times longer.

@@ -98,9 +98,7 @@ class ExtentChain:
             )
         self.block_size, self.capacity, self.in_place = block_size, capacity, in_place
         self.n_blocks = max(-(-capacity // block_size), 0)
-        self._rules = kernels.Rules(
-            block_size, self.n_blocks, capacity, min(longest // block_size, self.n_blocks), int(in_place)
-        )
+        self._rules = kernels.Rules(block_size, min(longest // block_size, self.n_blocks), int(in_place))
         # extents are as many as writes: 4 bytes a block from the start
         self._table = BlockTable(self.n_blocks, max_code=np.iinfo(np.int32).max - 1)
         codes, runs = np.zeros(1, np.int32), np.zeros(1, np.int64)
@@ -132,7 +130,8 @@ class ExtentChain:
         ----------
         batch : Batch
             Requests of one file, in order.  Zeroes are written like data; a discard punches a hole, and
-            zeroes the blocks that it covers in part, which is a write.
+            zeroes the blocks that it covers in part, which is a write.  A block that the end of the file
+            cuts off is never covered whole.
 
         Returns
         -------
