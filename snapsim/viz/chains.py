@@ -109,11 +109,8 @@ def commit_point(frame: pd.DataFrame) -> Figure:
     costs = {name: column(one, name) for name in _COSTS}
     low, high = log_range(*costs.values(), otherwise=float(SECOND))
     low = max(low, high / _MOST_DECADES)  # what is hardly anything does not squeeze the rest
-    unit, name = next(
-        (size, text)
-        for size, text in _UNITS
-        if size == _UNITS[-1][0] or np.nanmax(pays, initial=0.0) >= 2 * size
-    )
+    longest = float(np.nanmax(pays, initial=0.0))
+    unit, name = next((one for one in _UNITS if longest >= 2 * one[0]), _UNITS[-1])
     with style():
         fig = new_figure(figsize=(10.0, 3.8))
         left, right = fig.subplots(1, 2, width_ratios=(1.35, 1))
@@ -143,7 +140,7 @@ def commit_point(frame: pd.DataFrame) -> Figure:
             f"When a merge pays: {facts}. Left, logarithmic: how much longer the reads of an hour take than "
             "through one layer, what of that one merge saves each hour, and what it takes once."
         ),
-        alt=f"Lines over the layers of a chain, costs on the left, when a merge has paid on the right: {facts}.",
+        alt=f"Lines over the layers: costs on the left, when a merge has paid on the right: {facts}.",
         text=f"Figure commit point: {layers[0]} to {layers[-1]} layers: {facts}",
     )
 

@@ -30,7 +30,8 @@ from snapsim.viz.style import BLACK, GREY, SERIES, new_figure, style
 
 if TYPE_CHECKING:
     from snapsim.engine.histogram import Histogram
-    from snapsim.planning.replay import Comparison, Replayed
+    from snapsim.planning.mechanisms_compared import Comparison
+    from snapsim.planning.replay import Replayed
 
 _TICKS = (0.0, 50.0, 95.0, 99.0, 99.9, 99.99, 99.999)
 _POINTS = 400
