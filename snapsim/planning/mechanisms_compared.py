@@ -1,5 +1,6 @@
 """`compare_mechanisms`: what several ways of keeping snapshots cost on one trace, side by side."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ class Comparison:
         where = "" if first.device is None else f", on {first.device.title}"
         heads = ("mechanism", "a write", "a read", "layers", "copied", "merged", "space")
         timed = ("read 99 %", "write 99 %", "pause", "busy")
-        table = [heads if first.device is None else (*heads, *timed)]
+        table: list[tuple[str, ...]] = [heads if first.device is None else (*heads, *timed)]
         table += [_cells(row, timed=first.device is not None) for row in self.frame.to_dict("records")]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [f"{first.timeline.policy.describe()}{where}"]
@@ -215,16 +216,16 @@ def _cells(row: Mapping[Any, Any], *, timed: bool) -> tuple[str, ...]:
     """Return a row of the table for people."""
 
     def times(name: str) -> str:
-        return "-" if row[name] != row[name] else f"{row[name]:.3g} x"
+        return "-" if math.isnan(row[name]) else f"{row[name]:.3g} x"
 
     def lasting(name: str) -> str:
-        known = row[name] == row[name] and not row["saturated"]
+        known = not (math.isnan(row[name]) or row["saturated"])
         return format_duration(round(row[name])) if known else "-"
 
     layers = row["layers_per_read"]
     cells = (
         row["mechanism"], times("write_amplification"), times("read_amplification"),
-        "-" if layers != layers else f"{layers:.3g}",
+        "-" if math.isnan(layers) else f"{layers:.3g}",
         format_size(row["copied_bytes"]), format_size(row["moved_bytes"]), times("space_amplification"),
     )  # fmt: skip
     if not timed:

@@ -164,6 +164,7 @@ class Drive:
             metadata_read_bytes=int(traffic.metadata_read_bytes.sum()),
             metadata_written_bytes=int(traffic.metadata_written_bytes.sum()),
             flushes=int(traffic.flushes.sum()),
+            copy_read_bytes=int(traffic.read_bytes[~reads].sum()),
             copied_bytes=int(np.maximum(traffic.written_bytes - asked, 0).sum()),
         )
         if self.latencies.taken:
