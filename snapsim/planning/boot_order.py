@@ -231,7 +231,7 @@ def boot_orders(
     undisturbed = int(first_reads[-1]) if len(first_reads) else 0
     return BootOrders(
         frame=_frame(runs, reads),
-        progress=_progress(runs, size),
+        progress=_progress(runs, size, reads),
         undisturbed_ns=undisturbed,
         reads=min(reads, len(first_reads)),
         size=min(len(content) * size, trace.capacity),
@@ -341,12 +341,12 @@ def _frame(runs: Mapping[str, _Run], reads: int) -> pd.DataFrame:
     return frame
 
 
-def _progress(runs: Mapping[str, _Run], size: int) -> pd.DataFrame:
-    """Follow all orders on one clock, from the first millisecond to when the last one is done."""
+def _progress(runs: Mapping[str, _Run], size: int, reads: int) -> pd.DataFrame:
+    """Follow all orders on one clock: closely until the first reads were served, then to the end."""
     end = max(max(run.complete, int(run.finish.max(initial=1))) for run in runs.values())
-    ages = np.unique(np.concatenate(([0], np.geomspace(max(end / 10**5, 1), end, _MOMENTS - 1)))).astype(
-        np.int64
-    )
+    start = max(int(run.finish[:reads].max(initial=1)) for run in runs.values())
+    close = np.linspace(0, min(1.2 * start, end), _MOMENTS // 2)
+    ages = np.unique(np.concatenate((close, np.linspace(0, end, _MOMENTS // 2))).astype(np.int64))
     parts = []
     for order, run in runs.items():
         ordered = np.argsort(run.finish, kind="stable")

@@ -11,17 +11,20 @@ from snapsim.viz.lifetimes import lifetime_heatmap
 from snapsim.viz.overview import trace_overview
 from snapsim.viz.policies import one_shot_view, recovery_calendar, recovery_ladders
 from snapsim.viz.replay import amplification, burst, latency_over_time
+from snapsim.viz.restore import boot_progress, clone_growth, restore_durations
 from snapsim.viz.space import snapshot_sizes, storage_growth
 
 __all__ = [
     "Figure",
     "address_over_time",
     "amplification",
+    "boot_progress",
     "burst",
     "chain_blocks",
     "chain_cost",
     "change_rate",
     "change_rate_by_interval",
+    "clone_growth",
     "commit_point",
     "growth_comparison",
     "latency_distribution",
@@ -33,6 +36,7 @@ __all__ = [
     "peak_comparison",
     "recovery_calendar",
     "recovery_ladders",
+    "restore_durations",
     "snapshot_sizes",
     "storage_growth",
     "trace_overview",
