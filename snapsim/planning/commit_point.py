@@ -155,7 +155,7 @@ def _measured(replayed: "Replayed", table_bytes: int) -> dict[str, float]:
     found: dict[str, float] = {}
     hours = len(frame) * replayed.interval_ns / HOUR
     if known.any() and replayed.layers_per_read is not None:
-        blocks = frame["guest_read_bytes"].to_numpy()[known] / replayed.block_size
+        blocks = frame["guest_read_bytes"].to_numpy()[known] / replayed.version_bytes
         looked = frame["layers_per_read"].to_numpy()[known]
         layers = frame["depth"].to_numpy()[known] + 1
         found["reads_per_hour"] = float(blocks.sum()) / hours

@@ -59,10 +59,13 @@ class Comparison:
         """
         first = next(iter(self.runs.values()))
         where = "" if first.device is None else f", on {first.device.title}"
-        heads = ("mechanism", "a write", "a read", "layers", "copied", "merged", "space")
+        heads = ("mechanism", "known how", "a write", "a read", "layers", "copied", "merged", "space")
         timed = ("read 99 %", "write 99 %", "pause", "busy")
         table: list[tuple[str, ...]] = [heads if first.device is None else (*heads, *timed)]
-        table += [_cells(row, timed=first.device is not None) for row in self.frame.to_dict("records")]
+        for row in self.frame.to_dict("records"):
+            known = "validated" if self.runs[row["mechanism"]].mechanism.validated else "modelled"
+            name, *cells = _cells(row, timed=first.device is not None)
+            table.append((name, known, *cells))
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [f"{first.timeline.policy.describe()}{where}"]
         for cells in table:

@@ -69,6 +69,8 @@ class Replayed:
         How far the trace covers the policy.
     block_size : int
         The mechanism's block size.  [bytes]
+    version_bytes : int
+        Versions are kept of so much: of a block, or of a part of one (subclusters).  [bytes]
     interval_ns : int
         Length of the intervals.  [ns]
     layers_per_read : float or None
@@ -90,6 +92,7 @@ class Replayed:
     timeline: Timeline
     coverage: Coverage
     block_size: int
+    version_bytes: int
     interval_ns: int
     assumptions: tuple[str, ...]
     provenance: Mapping[str, object]
@@ -218,7 +221,7 @@ def replay(
     existed = need.initial or initial_of(initial)
     told = existed
     if existed == "read-first":
-        existed = read_first_map(trace, block_size=size)
+        existed = read_first_map(trace, block_size=need.block_size)
     speed = parse_size(merge_speed)
     if speed == 0:
         raise UsageError(
@@ -242,7 +245,7 @@ def replay(
     )
     drive = Drive(
         chain=chain,
-        block_size=size,
+        block_size=need.block_size,
         device=None if parameters is None else SharedDevice(parameters, latencies, first_ns=first),
         parameters=parameters,
         intervals=intervals,
@@ -268,6 +271,7 @@ def replay(
         timeline=timeline,
         coverage=coverage(timeline, trace_span_ns=span, time_scale=trace.info.time_scale),
         block_size=size,
+        version_bytes=need.block_size,
         interval_ns=length,
         assumptions=assumptions_of(
             trace, timeline, found, where, initial=told, merge=merge, merge_speed=speed

@@ -54,7 +54,7 @@ class Drive:
     chain : Replay
         What the mechanism does.
     block_size : int
-        [bytes]
+        Of the chain: what versions are kept of.  [bytes]
     device : SharedDevice or None
         Where it happens; None: only I/O is counted.
     parameters : ServiceParameters or None

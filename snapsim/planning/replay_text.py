@@ -33,6 +33,7 @@ def summary_of(replayed: "Replayed") -> dict[str, object]:
     totals = {name: int(frame[name].sum()) for name in _TOTALS}
     return {
         "mechanism": replayed.mechanism.name,
+        "validated": replayed.mechanism.validated,
         "device": None if replayed.device is None else replayed.device.name,
         "policy": replayed.timeline.policy.describe(),
         "block_size": replayed.block_size,
@@ -153,7 +154,19 @@ def _lines(replayed: "Replayed") -> Iterator[tuple[str, str]]:
             yield f"latency of a {name}", _told(replayed.latencies[name])
     if load is not None:
         yield "the device", load_sentence(load, frame)
+    yield "known how", _evidence(replayed)
     yield "coverage", replayed.coverage.verdict
+
+
+def _evidence(replayed: "Replayed") -> str:
+    """Say what was compared with the real system, and what is only modelled."""
+    told = "validated: the data that it keeps was compared with the real system"
+    if not replayed.mechanism.validated:
+        told = "modelled: the mechanism was not compared with the real system"
+    if replayed.device is None:
+        return told
+    measured = "measured" if replayed.device.validated else "modelled"
+    return f"{told}; latencies are those of a {measured} device"
 
 
 def _write(frame: "pd.DataFrame", operations: "pd.DataFrame") -> str:
