@@ -33,7 +33,7 @@ def validate(
     check: Annotated[Sequence[str], Parameter(metavar="CHECK")] = (),
     block_size: Annotated[Sequence[str], Parameter(metavar="SIZE")] = (),
     sequences: int = 5,
-    requests: int = 60,
+    requests: int | None = None,
     seed: int = 0,
     folder: Annotated[Path | None, Parameter(metavar="FOLDER")] = None,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"], metavar="FILE.csv")] = None,
@@ -60,7 +60,7 @@ def validate(
     sequences : int
         Random sequences of operations for each system and block size.
     requests : int
-        Requests in a sequence, or of the trace.
+        Requests in a sequence: 60 unless said, 400 of a trace.
     seed : int
         Of what is random.
     folder : Path, optional
@@ -80,7 +80,10 @@ def validate(
     check_writable(output)
     place = folder or Path()
     names = _systems(system)
-    order = _order(check, block_size, sequences=sequences, requests=requests, seed=seed)
+    usual = 60 if trace is None else 400
+    order = _order(
+        check, block_size, sequences=sequences, requests=usual if requests is None else requests, seed=seed
+    )
     _check_sizes(names, order)
     if not place.is_dir():
         from snapsim.errors import UsageError

@@ -12,7 +12,7 @@ from snapsim.units import format_size
 __all__ = ["Outcome", "Row", "Total"]
 
 _HEADS: tuple[str, ...] = (
-    "what", "predicted", "measured", "compared", "agree", "largest difference", "promised",
+    "what", "last predicted", "measured", "compared", "agree", "largest difference", "promised",
 )  # fmt: skip
 
 

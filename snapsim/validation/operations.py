@@ -1,7 +1,7 @@
 """Sequences of operations that a real system and the simulator can both carry out."""
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import dropwhile, filterfalse, islice
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -177,6 +177,7 @@ def trace_operations(
     keep: int = 3,
     how: str = "commit",
     block_size: int = _SECTOR,
+    reads: bool = False,
 ) -> list[Operation]:
     """Take the first requests of a trace and put snapshots between them.
 
@@ -200,6 +201,8 @@ def trace_operations(
         The way in which layers are merged.
     block_size : int
         Zeroes are widened to whole blocks, which systems treat alike.  [bytes]
+    reads : bool
+        Reads are among the requests; those before the first change never are.
 
     Returns
     -------
@@ -209,8 +212,9 @@ def trace_operations(
     out: list[Operation] = []
     kept: list[int] = []
     taken = 0
-    folded = _folded(batches, capacity=capacity, block_size=block_size)
-    for done, (kind, offset, length) in enumerate(islice(folded, requests)):
+    folded = dropwhile(_reads, _folded(batches, capacity=capacity, block_size=block_size))
+    wanted = folded if reads else filterfalse(_reads, folded)
+    for done, (kind, offset, length) in enumerate(islice(wanted, requests)):
         if done and done % every == 0:
             out.append(Operation("snapshot"))
             kept.append(taken)
@@ -219,6 +223,10 @@ def trace_operations(
                 out.append(Operation("delete", snapshot=kept.pop(0), how=how))
         out.append(Operation(kind, offset, length))
     return out
+
+
+def _reads(request: tuple[str, int, int]) -> bool:
+    return request[0] == "read"
 
 
 def _folded(batches: Iterable[Batch], *, capacity: int, block_size: int) -> Iterator[tuple[str, int, int]]:

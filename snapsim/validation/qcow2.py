@@ -23,6 +23,10 @@ __all__ = ["validate_external", "validate_internal"]
 _SECTOR = 512
 _SUBCLUSTERS = 32
 _TAGS = 255
+_APART = (
+    "sequences free or merge, not both: a commit below a running machine writes zeros out as data, one of "
+    "the topmost file copies pieces of 64 KiB, and a stream of subclusters ends QEMU 7.2 with a failed assertion"
+)
 _SKIPPED = (
     "{} lengths are not predicted: a request of several clusters, or a merge, met holes that discards or "
     "zeroes had left, and QEMU may skip those"
@@ -94,7 +98,8 @@ def validate_external(
         _remove(place)
         if progress is not None:
             progress(1)
-    return Outcome(chosen.name, tuple(rows), _configuration(capacity, size, sequences), _notes(skipped))
+    notes = (_APART,) if extended_l2 else _notes(skipped)
+    return Outcome(chosen.name, tuple(rows), _configuration(capacity, size, sequences), notes)
 
 
 def validate_internal(

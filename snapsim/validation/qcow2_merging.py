@@ -75,7 +75,7 @@ def validate_merging(
     Returns
     -------
     Outcome
-        For every merge: by how much the files got longer and took more, before the one that is left over went.
+        For every merge: by how much the files got longer and took more, before one of them went.
 
     Raises
     ------

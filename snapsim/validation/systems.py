@@ -28,6 +28,9 @@ Progress = Callable[[int], None] | None
 
 _SECTOR = 512
 _BLOCK = 4 * KIB  # of the file systems
+_FEW = 2  # sequences whose merges are watched: that takes time
+_READS = 1000  # through a chain
+_SPARE = 8  # random sequences without a merge are passed over
 _EXTENDED = "qcow2-external-extl2"
 
 
@@ -119,7 +122,6 @@ def _sequences(
     order: Order, *, capacity: int, block_size: int, extended_l2: bool = False, frees: bool | None = None
 ) -> list[list[Operation]]:
     if order.trace is not None:
-        # QEMU 7 ends with an assertion when it streams subclusters, and a commit writes zeros out
         taken = trace_operations(
             order.trace.batches(),
             capacity=capacity,
@@ -149,8 +151,8 @@ def _disk(block_size: int, *, extended_l2: bool = False, trace: bool = False) ->
     if trace:
         return max(16 * MIB, 256 * block_size)
     described = block_size * (block_size // (16 if extended_l2 else 8))  # by one L2 table
-    blocks: int = min(max(3 * described // 2, 16 * MIB), GIB) // block_size
-    return blocks * block_size + (0 if extended_l2 else 3 * _SECTOR)
+    wanted: int = min(max(3 * described // 2, 16 * MIB), GIB)
+    return wanted // block_size * block_size + (0 if extended_l2 else 3 * _SECTOR)
 
 
 def _requests(order: Order, capacity: int) -> Batch | None:
@@ -158,7 +160,11 @@ def _requests(order: Order, capacity: int) -> Batch | None:
     if order.trace is None:
         return None
     taken = trace_operations(
-        order.trace.batches(), capacity=capacity, requests=order.requests, every=order.requests + 1
+        order.trace.batches(),
+        capacity=capacity,
+        requests=4 * order.requests,
+        every=4 * order.requests + 1,
+        reads=True,
     )
     rows = [one for one in taken if one.kind in {"read", "write", "flush"}]
     op = np.array([REQUESTS[one.kind] for one in rows], np.uint8)
@@ -192,8 +198,11 @@ def _qcow2(
 
 
 def _merging(order: Order, *, capacity: int, size: int, folder: Path, progress: Progress) -> Outcome:
-    few = order._replace(sequences=min(order.sequences, 2))
-    sequences = _sequences(few, capacity=capacity, block_size=size, frees=False)
+    made = _sequences(
+        order._replace(sequences=order.sequences + _SPARE), capacity=capacity, block_size=size, frees=False
+    )
+    merging = [one for one in made if any(step.kind == "delete" for step in one)]
+    sequences = merging[: min(order.sequences, _FEW)]
     return validate_merging(
         sequences,
         capacity=capacity,
@@ -227,7 +236,7 @@ def _io(
             validate_chain_reads(
                 folder=folder,
                 capacity=256 * MIB,
-                requests=8 * order.requests,
+                requests=min(8 * order.requests, _READS),
                 seed=order.seed,
                 progress=progress,
             )
