@@ -42,8 +42,8 @@ def test_what_is_learned_serves_sooner(trace):
     assert table.loc["hottest", "duration_ns"] < table.loc["linear", "duration_ns"]
     assert table.loc["needed", "hit_share"] > table.loc["linear", "hit_share"]
     assert (table["duration_ns"] >= boots.undisturbed_ns).all()
-    # all orders move the same: no sooner than the rate allows
-    assert (table["complete_ns"] >= 25.6 * SECOND).all()
+    # what is fetched on demand comes past the limit of the background
+    assert (table["complete_ns"] <= 25.6 * SECOND).all()
     assert boots.size == 256 * MIB
 
 
