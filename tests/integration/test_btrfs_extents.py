@@ -1,6 +1,7 @@
 """The promise about btrfs: with whole extents for versions, its data takes what is predicted, to the byte."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from snapsim.engine.lifetimes import Counting
 from snapsim.errors import SnapsimError
 from snapsim.units import GIB, KIB, MIB
 from snapsim.validation.btrfs import BtrfsImage, validate_btrfs
+from snapsim.validation.files import batch
 from snapsim.validation.image_file import Stamps
 from snapsim.validation.loop import loop_mount
 from snapsim.validation.operations import Operation, random_operations
@@ -116,9 +118,8 @@ def ratios(*, writes, length, in_place, image=None):
     stamps, rng, out = Stamps(capacity), np.random.default_rng(1), []
 
     def write(operations):
-        for one in operations:
-            chain.write(one.offset, one.length)
-            blocks.write(one.offset, one.length)
+        chain.apply(batch(operations))
+        blocks.apply(batch(operations))
         if image is not None:
             with image.open() as file:
                 for one in operations:
@@ -152,7 +153,36 @@ def ratios(*, writes, length, in_place, image=None):
     return out
 
 
-@pytest.mark.parametrize(("writes", "length"), [(2000, 4 * KIB), (500, 64 * KIB)])
+def page_rows():
+    """Return the table of the page: mode, writes each time, their length, three ratios."""
+    page = Path(__file__).parents[2] / "docs" / "explanation" / "extents_of_btrfs.md"
+    cells = re.findall(
+        r"^\| (copy-on-write|nodatacow) \| ([\d,]+) of (\d+) KiB \| (.+) \|$", page.read_text(), re.MULTILINE
+    )
+    return [
+        (mode == "nodatacow", int(writes.replace(",", "")), int(length) * KIB, found.split(" | "))
+        for mode, writes, length, found in cells
+    ]
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("row", page_rows(), ids=str)
+def test_the_table_of_the_page_is_what_the_model_says(row):
+    in_place, writes, length, found = row
+    assert [f"{one:.3f}" for one in ratios(writes=writes, length=length, in_place=in_place)] == found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", page_rows(), ids=str)
+def test_the_table_of_the_page_is_what_btrfs_says(folder, row):
+    in_place, writes, length, found = row
+    with loop_mount(folder, "btrfs", size=16 * GIB) as root:
+        image = BtrfsImage(root, capacity=64 * MIB, in_place=in_place)
+        real = ratios(writes=writes, length=length, in_place=in_place, image=image)
+    assert [f"{one:.3f}" for one in real] == found
+
+
+@pytest.mark.parametrize(("writes", "length"), [(1000, 4 * KIB), (500, 64 * KIB)])
 @MODES
 def test_bookends_of_many_writes_agree(folder, writes, length, in_place):
     with loop_mount(folder, "btrfs", size=16 * GIB) as root:
