@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from snapsim.engine.chain import ORGANISATIONS
-from snapsim.engine.places import Row, held, place_of, rows
+from snapsim.engine.places import Row, held, rows
 from snapsim.engine.reference_chain import ReferenceChain
 from snapsim.engine.steps import Operation, Steps, carry_out
 from snapsim.engine.telling import explain_step
@@ -107,13 +107,47 @@ class Demonstration:
     def read(
         self, block: int, *, blocks: int = 1, length: int | str | None = None, skip: int | str = 0
     ) -> Walk:
-        """Read; as `write`."""
+        """Read whole blocks, or with `length` a part of them.
+
+        Parameters
+        ----------
+        block : int
+            The first one.
+        blocks : int
+            How many.
+        length : int or str, optional
+            Instead of whole blocks.  [bytes]
+        skip : int or str
+            Begin so far behind the start of the first block.  [bytes]
+
+        Returns
+        -------
+        Walk
+            What it does.
+        """
         return self.do(self._request("read", block, blocks, length, skip))
 
     def discard(
         self, block: int, *, blocks: int = 1, length: int | str | None = None, skip: int | str = 0
     ) -> Walk:
-        """Discard; as `write`."""
+        """Discard whole blocks, or with `length` a part of them.
+
+        Parameters
+        ----------
+        block : int
+            The first one.
+        blocks : int
+            How many.
+        length : int or str, optional
+            Instead of whole blocks.  [bytes]
+        skip : int or str
+            Begin so far behind the start of the first block.  [bytes]
+
+        Returns
+        -------
+        Walk
+            What it does.
+        """
         return self.do(self._request("discard", block, blocks, length, skip))
 
     def snapshot(self) -> Walk:
@@ -231,10 +265,6 @@ class Demonstration:
     def own_blocks(self) -> dict[str, int]:
         """Return how many blocks each layer, store or table holds itself, oldest first."""
         return {row.name: len(row.own()) for row in self.rows()}
-
-    def place(self, snapshot: int) -> str:
-        """Return the name of the row of a snapshot."""
-        return place_of(snapshot, self.organisation)
 
     def __repr__(self) -> str:
         """Return what it is in one line."""
