@@ -171,6 +171,18 @@ def test_distributions_of_several_replays_name_the_saturated_one():
     assert len(colors) == 4
 
 
+def test_distributions_can_be_of_reads_or_writes_alone(replay):
+    (axes,) = panels(viz.latency_distribution(replay, kind="write"))
+    assert axes.get_xlabel() == "Writes that are not slower"
+    assert [text.get_text() for text in axes.texts] == ["writes"]
+    figure = viz.latency_distribution({"one": replay, "other": replay}, kind="read")
+    reads = panels(figure)[0].lines[1].get_ydata()
+    assert reads[0] == replay.latencies["read"].percentile(50)
+    assert figure.text.startswith("Figure latency distribution of reads: 2 series: one p50")
+    with pytest.raises(UsageError, match="none of read, write, all"):
+        viz.latency_distribution(replay, kind="flush")
+
+
 def test_mechanisms_are_rows():
     comparison = make_comparison()
     figure = viz.mechanisms_compared(comparison)
