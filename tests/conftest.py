@@ -12,6 +12,8 @@ from hypothesis import settings
 PROGRAMS = {
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",
+    "qemu-storage-daemon": "qemu-system-common",
+    "strace": "strace",
     "restic": "restic",
     "borg": "borgbackup",
     "snapper": "snapper",

@@ -148,10 +148,10 @@ def _sequences(
 
 def _disk(block_size: int, *, extended_l2: bool = False, trace: bool = False) -> int:
     """Return a disk of several L2 tables where that is small, whose end lies within a cluster."""
-    if trace:
-        return max(16 * MIB, 256 * block_size)
     described = block_size * (block_size // (16 if extended_l2 else 8))  # by one L2 table
-    wanted: int = min(max(3 * described // 2, 16 * MIB), GIB)
+    wanted: int = max(16 * MIB, 256 * block_size) if trace else min(max(3 * described // 2, 16 * MIB), GIB)
+    if trace:
+        return wanted
     return wanted // block_size * block_size + (0 if extended_l2 else 3 * _SECTOR)
 
 
