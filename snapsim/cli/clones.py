@@ -11,6 +11,7 @@ from snapsim.cli.device import find as find_device
 from snapsim.cli.output import check_writable, print_json, write_csv
 from snapsim.cli.progress import bar
 from snapsim.cli.reading import File, Json, Reading
+from snapsim.cli.restore_time import check_figure, check_size
 from snapsim.cli.simulate import check_every, check_initial, system_of, volumes_of
 from snapsim.cli.wording import worded
 from snapsim.errors import UsageError
@@ -86,13 +87,14 @@ def clones(
     check_initial(initial, _STARTS)
     check_every(every)
     check_every(reset, "--reset")
+    check_every(stagger, "--stagger", zero=True)
+    check_size(object_size, "--object-size")
     find_device(device)
     if count < 1:
         raise UsageError("--count must be at least 1")
     for output in (figure, csv):
         check_writable(output)
-    if figure is not None and figure.suffix.lower() not in {".svg", ".png", ".pdf"}:
-        raise UsageError(f"--figure {figure}: name a file that ends in .svg, .png or .pdf")
+    check_figure(figure)
 
     volumes = volumes_of(traces, reading, group=True)
     with bar("counting", unit="requests") as progress, worded():

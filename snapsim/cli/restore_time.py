@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from snapsim.planning.restore import Restores
     from snapsim.traces.trace import Trace
 
-__all__ = ["app", "restore_time"]
+__all__ = ["app", "check_figure", "check_size", "restore_time"]
 
 app = new_group(
     "restore-time", "Say what restoring each kept snapshot would move, and how long it would take."
@@ -175,12 +175,19 @@ def restore_time(
     check_every(every)
     acts_on, clock = happening.keywords(), clock_of(chosen, every)
     part = _part(way)
-    for name in (way.device, way.target):
-        if name is not None:
-            find_device(name)
+    for option_name, size in (("network", way.network), ("chunk", way.chunk), ("rate", boot.rate)):
+        check_size(size, f"--{option_name}")
+    check_size(boot.fetch_size, "--fetch-size")
+    check_every(boot.window, "--window")
+    for option_name, number in (("streams", way.streams), ("reads", boot.reads)):
+        if number < 1:
+            raise UsageError(f"--{option_name} must be at least 1, but is {number}")
+    for device_name in (way.device, way.target):
+        if device_name is not None:
+            find_device(device_name)
     for output in (figure, csv):
         check_writable(output)
-    _check_figure(figure)
+    check_figure(figure)
 
     volume = next(iter(volumes_of([trace], reading, group=False).values()))
     with bar("restoring", unit="requests") as progress, worded():
@@ -208,6 +215,48 @@ def restore_time(
         print(f"  {kind:<18}  {path}")
 
 
+def check_size(text: str | None, option: str) -> None:
+    """Refuse what is no size.
+
+    Parameters
+    ----------
+    text : str or None
+        As typed; None is fine.
+    option : str
+        Its name, for the message.
+
+    Raises
+    ------
+    UsageError
+        It cannot be read, or is zero.
+    """
+    from snapsim.units import parse_size
+
+    try:
+        size = None if text is None else parse_size(text)
+    except UsageError as error:
+        raise UsageError(f"{option}: {error}") from None
+    if size == 0:
+        raise UsageError(f"{option}: a size cannot be zero")
+
+
+def check_figure(path: Path | None) -> None:
+    """Refuse a file name that no figure can have.
+
+    Parameters
+    ----------
+    path : Path or None
+        As typed; None is fine.
+
+    Raises
+    ------
+    UsageError
+        It ends in something else than .svg, .png or .pdf.
+    """
+    if path is not None and path.suffix.lower() not in {".svg", ".png", ".pdf"}:
+        raise UsageError(f"--figure {path}: name a file that ends in .svg, .png or .pdf")
+
+
 def _part(way: Way) -> str | list[tuple[int, int]]:
     from snapsim.units import parse_size
 
@@ -221,11 +270,6 @@ def _part(way: Way) -> str | list[tuple[int, int]]:
         if not sign:
             raise UsageError(f"--extent {text!r}: write FIRST+LENGTH, such as 1GiB+64MiB")
     return extents or way.part
-
-
-def _check_figure(path: Path | None) -> None:
-    if path is not None and path.suffix.lower() not in {".svg", ".png", ".pdf"}:
-        raise UsageError(f"--figure {path}: name a file that ends in .svg, .png or .pdf")
 
 
 def _orders(volume: "Trace", device: str, boot: Boot, initial: str) -> "BootOrders":

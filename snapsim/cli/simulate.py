@@ -183,7 +183,7 @@ def check_initial(initial: str, starts: Sequence[str] = STARTS) -> None:
         )
 
 
-def check_every(every: str | None, option: str = "--every") -> None:
+def check_every(every: str | None, option: str = "--every", *, zero: bool = False) -> None:
     """Refuse what is no interval.
 
     Parameters
@@ -192,6 +192,8 @@ def check_every(every: str | None, option: str = "--every") -> None:
         As typed; None is fine.
     option : str
         Its name, for the message.
+    zero : bool
+        Whether it may be zero.
 
     Raises
     ------
@@ -204,7 +206,7 @@ def check_every(every: str | None, option: str = "--every") -> None:
         interval = None if every is None else parse_duration(every)
     except UsageError as error:
         raise UsageError(f"{option}: {error}") from None
-    if interval == 0:
+    if interval == 0 and not zero:
         raise UsageError(f"{option}: an interval cannot be zero")
 
 
