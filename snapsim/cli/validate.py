@@ -11,7 +11,7 @@ from snapsim.cli.app import group
 from snapsim.cli.output import check_writable, print_json, warn, write_csv
 from snapsim.cli.progress import bar
 from snapsim.cli.reading import Json, Reading, load
-from snapsim.cli.wording import known
+from snapsim.cli.wording import known, worded
 
 if TYPE_CHECKING:
     from snapsim.validation.comparison import Outcome
@@ -91,7 +91,8 @@ def validate(
         raise UsageError(f"there is no folder {place}")
     if trace is not None:
         read = load(trace, reading)
-        read.capacity  # noqa: B018  an error unless there is one volume
+        with worded():
+            read.capacity  # noqa: B018  an error unless there is one volume
         order = order._replace(trace=read)
     outcomes = _run(names, order, place)
     if output is not None:

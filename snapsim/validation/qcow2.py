@@ -25,7 +25,8 @@ _SUBCLUSTERS = 32
 _TAGS = 255
 _APART = (
     "sequences free or merge, not both: a commit below a running machine writes zeros out as data, one of "
-    "the topmost file copies pieces of 64 KiB, and a stream of subclusters ends QEMU 7.2 with a failed assertion"
+    "the topmost file copies pieces of 64 KiB, and a stream of subclusters ends QEMU 7.2 with a failed "
+    "assertion"
 )
 _SKIPPED = (
     "{} lengths are not predicted: a request of several clusters, or a merge, met holes that discards or "

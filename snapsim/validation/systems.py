@@ -15,7 +15,7 @@ from snapsim.validation.btrfs import validate_btrfs
 from snapsim.validation.comparison import Outcome
 from snapsim.validation.operations import REQUESTS, Operation, random_operations, trace_operations
 from snapsim.validation.qcow2 import validate_external, validate_internal
-from snapsim.validation.qcow2_io import CASES, validate_chain_reads, validate_first_touch
+from snapsim.validation.qcow2_io import Case, validate_chain_reads, validate_first_touch
 from snapsim.validation.qcow2_merging import validate_merging
 from snapsim.validation.xfs import validate_xfs
 
@@ -216,21 +216,18 @@ def _merging(order: Order, *, capacity: int, size: int, folder: Path, progress: 
 def _io(
     order: Order, block_sizes: tuple[int, ...], folder: Path, progress: Progress, *, name: str
 ) -> list[Outcome]:
-    cases = [one for one in CASES if one.mechanism == name and one.block_size in block_sizes]
     disk = 64 * MIB
-    found = []
-    if cases:
-        found.append(
-            validate_first_touch(
-                folder=folder,
-                cases=cases,
-                capacity=disk,
-                requests=4 * order.requests,
-                seed=order.seed,
-                batch=_requests(order, disk),
-                progress=progress,
-            )
+    found = [
+        validate_first_touch(
+            folder=folder,
+            cases=[Case(name, size) for size in block_sizes],
+            capacity=disk,
+            requests=4 * order.requests,
+            seed=order.seed,
+            batch=_requests(order, disk),
+            progress=progress,
         )
+    ]
     if name == "qcow2-external":
         found.append(
             validate_chain_reads(
