@@ -38,6 +38,7 @@ def replay(
     block_size: Annotated[str | None, Parameter(metavar="SIZE")] = None,
     every: Annotated[str | None, Parameter(metavar="DURATION")] = None,
     initial: Annotated[str, Parameter(metavar="WHAT", help=INITIAL_HELP)] = "thick",
+    baseline: bool = False,
     reading: Reading = Reading(),  # noqa: B008  frozen
     csv: Annotated[Path | None, Parameter(metavar="FILE.csv", group=_OUTPUT)] = None,
     operations: Annotated[Path | None, Parameter(metavar="FILE.csv", group=_OUTPUT)] = None,
@@ -71,6 +72,8 @@ def replay(
         Take snapshots at the multiples of this interval ("5min"), the first after each tick of the schedule.
     initial : str
         What existed before the trace.
+    baseline : bool
+        Replay the trace once more without any snapshot, to see what snapshots add.
     reading : Reading
         How to read the trace.
     csv : Path, optional
@@ -98,7 +101,9 @@ def replay(
 
         timeline = timeline_of(volume, chosen, happening, every=every, mechanism=system, initial=initial)
         with bar("replaying", unit="requests") as progress:
-            answer = run(volume, timeline, system, initial=initial, progress=progress, **how)
+            answer = run(
+                volume, timeline, system, initial=initial, baseline=baseline, progress=progress, **how
+            )
     frames = {"csv": answer.frame, "operations": answer.operations}
     for kind, path in files.items():
         write_csv(frames[kind], path)

@@ -13,7 +13,7 @@ from snapsim.devices import Device
 from snapsim.errors import UsageError
 from snapsim.mechanisms import Mechanism
 from snapsim.mechanisms import mechanism as find_mechanism
-from snapsim.planning.replay import Replayed, replay
+from snapsim.planning.replay import Replayed, replay, share
 from snapsim.policy.timeline import Timeline
 from snapsim.traces.trace import Trace
 from snapsim.units import format_duration, format_size
@@ -64,8 +64,8 @@ class Comparison:
         table: list[tuple[str, ...]] = [heads if first.device is None else (*heads, *timed)]
         for row in self.frame.to_dict("records"):
             known = "validated" if self.runs[row["mechanism"]].mechanism.validated else "modelled"
-            name, *cells = _cells(row, timed=first.device is not None)
-            table.append((name, known, *cells))
+            name, *others = _cells(row, timed=first.device is not None)
+            table.append((name, known, *others))
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [f"{first.timeline.policy.describe()}{where}"]
         for cells in table:
@@ -155,25 +155,11 @@ def compare_mechanisms(
     runs = {}
     for number, one in enumerate(found):
         runs[one.name] = replay(
-            trace, timeline, one, device, progress=_share(progress, number, len(found)), **how
+            trace, timeline, one, device, progress=share(progress, number, len(found)), **how
         )
     frame = pd.DataFrame([_row(name, run) for name, run in runs.items()])
     schema.check_columns(frame.columns)
     return Comparison(frame=frame, runs=runs)
-
-
-def _share(
-    progress: Callable[[int, int | None], None] | None, number: int, count: int
-) -> Callable[[int, int | None], None] | None:
-    """Return a progress that counts all runs as one."""
-    if progress is None:
-        return None
-
-    def step(done: int, total: int | None) -> None:
-        all_of_them = None if total is None else total * count
-        progress(done + number * (total or 0), all_of_them)
-
-    return step
 
 
 def _row(name: str, run: Replayed) -> dict[str, object]:

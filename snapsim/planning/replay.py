@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -79,6 +79,8 @@ class Replayed:
         What was assumed, and what the answer leaves out.
     provenance : Mapping
         Versions, trace, parameters.
+    baseline : Replayed or None
+        The same without any snapshot, where it was asked for.
     """
 
     layers_per_read: float | None
@@ -96,6 +98,7 @@ class Replayed:
     interval_ns: int
     assumptions: tuple[str, ...]
     provenance: Mapping[str, object]
+    baseline: "Replayed | None" = None
 
     def summary(self) -> dict[str, object]:
         """Return the answer as plain values, ready for JSON.
@@ -104,13 +107,14 @@ class Replayed:
         -------
         dict
             mechanism, device, policy, block_size, interval_ns, totals, ratios, operations, bursts, latency,
-            load, coverage, assumptions, provenance.
+            load, coverage, assumptions, provenance; baseline, where it was asked for.
         """
         return {
             **summary_of(self),
             "coverage": asdict(self.coverage),
             "assumptions": list(self.assumptions),
             "provenance": dict(self.provenance),
+            **({} if self.baseline is None else {"baseline": summary_of(self.baseline)}),
         }
 
     def text(self) -> str:
@@ -147,6 +151,7 @@ def replay(
     merge: Literal["commit", "stream"] = "commit",
     merge_speed: int | str = "64MiB",
     loop: Literal["open", "closed"] = "open",
+    baseline: bool = False,
     batch: int = BATCH,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Replayed:
@@ -181,6 +186,8 @@ def replay(
         Merges copy as much in a second, one after the other ("64MiB").  [bytes]
     loop : {"open", "closed"}
         "open": requests come when the trace says.
+    baseline : bool
+        Replay the trace once more without any snapshot, so that the answer says what snapshots add.
     batch : int
         Requests that are read at a time; changes nothing but memory.
     progress : callable, optional
@@ -254,7 +261,24 @@ def replay(
         merge=merge,
         pace=Pace(speed),
     )
-    drive.run(trace, timeline, rows=batch, progress=progress)
+    drive.run(trace, timeline, rows=batch, progress=share(progress, 0, 1 + baseline))
+    plain = None
+    if baseline:
+        plain = replay(
+            trace,
+            _without_snapshots(timeline),
+            found,
+            where,
+            initial=initial,
+            block_size=size,
+            interval=length,
+            cache_bytes=cache_bytes,
+            cache_entry_bytes=cache_entry_bytes,
+            merge=merge,
+            merge_speed=speed,
+            batch=batch,
+            progress=share(progress, 1, 2),
+        )
     load = None if drive.device is None else drive.device.load(limits_ns=int(intervals["limits_ns"].sum()))
     channels = 0 if parameters is None else parameters.channels
     span = max(trace.start_ns + trace.last_ns - max(trace.start_ns, int(timeline.instants[0])), 0)
@@ -289,7 +313,27 @@ def replay(
                 "loop": loop,
             },
         ),
+        baseline=plain,
     )  # fmt: skip
+
+
+def share(
+    progress: Callable[[int, int | None], None] | None, number: int, count: int
+) -> Callable[[int, int | None], None] | None:
+    """Return a progress for one of several runs that counts all of them as one."""
+    if progress is None:
+        return None
+
+    def step(done: int, total: int | None) -> None:
+        progress(done + number * (total or 0), None if total is None else total * count)
+
+    return step
+
+
+def _without_snapshots(timeline: Timeline) -> Timeline:
+    none = np.empty(0, np.int64)
+    taken = timeline.taken._replace(created=none, asked=timeline.taken.asked[:0])
+    return replace(timeline, created=none, deleted=none, taken=taken, verdicts=None, told=None, agenda=None)
 
 
 def _check(trace: object, timeline: object, *, merge: str, loop: str) -> None:

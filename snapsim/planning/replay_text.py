@@ -154,8 +154,29 @@ def _lines(replayed: "Replayed") -> Iterator[tuple[str, str]]:
             yield f"latency of a {name}", _told(replayed.latencies[name])
     if load is not None:
         yield "the device", load_sentence(load, frame)
+    if replayed.baseline is not None:
+        yield "without snapshots", _plain(replayed.baseline)
     yield "known how", _evidence(replayed)
     yield "coverage", replayed.coverage.verdict
+
+
+def _plain(baseline: "Replayed") -> str:
+    """Say what requests cost where there are no snapshots."""
+    frame, told = baseline.frame, []
+    for verb, done in (("write", "written"), ("read", "read")):
+        ratio = _over(int(frame[f"{done}_bytes"].sum()), int(frame[f"guest_{done}_bytes"].sum()))
+        if ratio is not None:
+            told.append(f"a {verb} {ratio:.3g} times")
+    if baseline.load is not None and baseline.load.saturated:
+        told.append("the device does not cope either")
+    elif baseline.load is not None:
+        told += [
+            f"99 % of {name}s up to {format_duration(round(one.percentile(99)))}"
+            for name, one in baseline.latencies.items()
+            if one.count and name != "all"
+        ]
+        told.append(f"the device busy {_percent(baseline.load.utilisation)} of the time")
+    return ", ".join(told)
 
 
 def _evidence(replayed: "Replayed") -> str:

@@ -57,7 +57,9 @@ def test_every_parameter_reaches_the_answer(run, trace, stored, timeline):
 
 def test_policies_that_act_on_what_is_written(run, trace, stored, tmp_path):
     path = tmp_path / "quiet.toml"
-    path.write_text("[policy.quiet.classes.hourly]\nschedule = '@hourly'\nmin_written = '2560KiB'\nkeep = 5\n")
+    path.write_text(
+        "[policy.quiet.classes.hourly]\nschedule = '@hourly'\nmin_written = '2560KiB'\nkeep = 5\n"
+    )
     got = run("replay", stored, "--policy", path, "--device", "none", "--json")
     assert got.status == 0, got.err
     policy = ss.Policy.from_toml(path)
@@ -65,6 +67,14 @@ def test_policies_that_act_on_what_is_written(run, trace, stored, tmp_path):
     expected = ss.replay(trace, ss.run_policy(policy, counted), device=None)
     assert got.json["operations"] == plain(expected.summary()["operations"])
     assert 0 < got.json["operations"]["created"] < 72
+
+
+def test_what_snapshots_add(run, stored):
+    got = run("replay", stored, *RULES, "--baseline", "--json")
+    assert got.json["baseline"]["operations"]["created"] == 0
+    with_them, without = got.json["ratios"], got.json["baseline"]["ratios"]
+    assert with_them["write_amplification"] > without["write_amplification"] > 0
+    assert "without snapshots" in run("replay", stored, *RULES, "--baseline").out
 
 
 def test_without_a_device(run, stored):

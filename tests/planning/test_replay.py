@@ -270,6 +270,23 @@ def test_read_first_is_the_map_that_it_stands_for(trace, timeline):
 # --- the answer
 
 
+def test_without_any_snapshot(trace, timeline, answer):
+    told = []
+    got = ss.replay(
+        trace, timeline, interval="30s", baseline=True, progress=lambda *one: told.append(one)
+    )  # fmt: skip
+    pd.testing.assert_frame_equal(got.frame, answer.frame)
+    plain = got.baseline
+    assert len(plain.operations) == 0
+    assert plain.frame["copied_bytes"].sum() == 0
+    assert plain.layers_per_read == 1
+    assert plain.latencies["read"].mean < got.latencies["read"].mean
+    assert told[-1] == (2 * N, 2 * N)
+    assert "without snapshots" in got.text()
+    assert got.summary()["baseline"]["operations"]["created"] == 0
+    json.dumps(got.summary(), allow_nan=False)
+
+
 def test_the_answer_is_plain_data_and_words(answer):
     summary = json.loads(json.dumps(answer.summary(), allow_nan=False))
     assert summary["totals"]["requests"] == N
