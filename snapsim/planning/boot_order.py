@@ -38,7 +38,8 @@ class BootOrders:
     ----------
     frame : DataFrame
         One row for each order: order, reads, reads_served, duration_ns (until the first `reads` were
-        served), hit_reads, hit_share, stall_ns (of reads), stall_max_ns, complete_ns.
+        served), hit_reads, hit_share, stall_ns (also of writes that need the rest of a block), stall_max_ns,
+        complete_ns.
     progress : DataFrame
         For each order and moment: order, age_ns (since the beginning), restored_bytes, reads_served,
         hit_share (of the reads served since the moment before; NaN where there was none).
@@ -257,12 +258,14 @@ class _Run:
     """One order, run."""
 
     def __init__(self, lazy: LazyRestore, served: Trace) -> None:
-        self.lazy = lazy
+        self.lazy, self.waited, self.longest = lazy, 0, 0
         finish, stall = [], []
         for batch in served.batches():
             met, is_read = self.lazy.use(batch), batch.op == READ
             finish.append(met.finish_ns[is_read])
             stall.append(met.stall_ns[is_read])
+            self.waited += int(met.stall_ns.sum())
+            self.longest = max(self.longest, int(met.stall_ns.max(initial=0)))
         self.finish, self.stall = np.concatenate(finish), np.concatenate(stall)
         self.complete = self.lazy.complete()
 
@@ -331,8 +334,8 @@ def _frame(runs: Mapping[str, _Run], reads: int) -> pd.DataFrame:
                 "duration_ns": int(run.finish[:reads].max(initial=0)),
                 "hit_reads": hits,
                 "hit_share": hits / n if n else float("nan"),
-                "stall_ns": int(run.stall.sum()),
-                "stall_max_ns": int(run.stall.max(initial=0)),
+                "stall_ns": run.waited,
+                "stall_max_ns": run.longest,
                 "complete_ns": run.complete,
             }
         )
