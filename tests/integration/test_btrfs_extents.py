@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from snapsim.validation.files import batch
 from snapsim.validation.image_file import Stamps
 from snapsim.validation.loop import loop_mount
 from snapsim.validation.operations import Operation, random_operations
-from tests.conftest import skip_or_fail
+from tests.integration.mounting import mounting_folder
 
 pytestmark = [pytest.mark.integration, pytest.mark.needs_program("btrfs", "mkfs.btrfs")]
 
@@ -31,12 +30,8 @@ MODES = pytest.mark.parametrize("in_place", [False, True], ids=["cow", "nodataco
 
 @pytest.fixture
 def folder():
-    """Give a folder for file systems: in memory where there is such a place, since they are flushed often."""
-    if os.geteuid() != 0:
-        skip_or_fail("mounting a file system needs root")
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as name:
-        yield Path(name)
+    with mounting_folder("btrfs") as place:
+        yield place
 
 
 def filled(capacity, piece, sequence):

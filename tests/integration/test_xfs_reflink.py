@@ -1,8 +1,6 @@
 """The promise about reflink copies on XFS: data takes what versions of 4 KiB blocks take, to the byte."""
 
 import os
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,20 +9,21 @@ from snapsim.units import GIB, KIB, MIB
 from snapsim.validation.image_file import Stamps, union_bytes
 from snapsim.validation.loop import loop_mount
 from snapsim.validation.operations import Operation, random_operations
-from snapsim.validation.xfs import XfsImage, free_bytes, validate_xfs
-from tests.conftest import skip_or_fail
+from snapsim.validation.xfs import XfsImage, validate_xfs
+from tests.integration.mounting import mounting_folder
 
 pytestmark = [pytest.mark.integration, pytest.mark.needs_program("mkfs.xfs")]
 
 
 @pytest.fixture
 def folder():
-    """Give a folder for file systems: in memory where there is such a place, since they are flushed often."""
-    if os.geteuid() != 0:
-        skip_or_fail("mounting a file system needs root")
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as name:
-        yield Path(name)
+    with mounting_folder("xfs") as place:
+        yield place
+
+
+def free_bytes(root):
+    state = os.statvfs(root)
+    return state.f_bfree * state.f_frsize
 
 
 def fill(capacity):
