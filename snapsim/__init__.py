@@ -75,6 +75,8 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from snapsim.types import Decision as Decision
     from snapsim.types import Op as Op
     from snapsim.types import Snapshot as Snapshot
+    from snapsim.validation.validating import Validation as Validation
+    from snapsim.validation.validating import validate as validate
 
 _PUBLIC = {
     "BootOrders": "planning.boot_order",
@@ -101,6 +103,7 @@ _PUBLIC = {
     "SpaceMeter": "planning.reclaim",
     "Timeline": "policy.timeline",
     "Trace": "traces.trace",
+    "Validation": "validation.validating",
     "WRITE": "types",
     "WRITE_ZEROES": "types",
     "boot_orders": "planning.boot_order",
@@ -135,6 +138,7 @@ _PUBLIC = {
     "side_by_side": "tuning.side_by_side",
     "space_bounds": "tuning.bounds",
     "start_up": "policy.comparing",
+    "validate": "validation.validating",
     "vary": "policy.comparing",
 }
 _MODULES = {

@@ -1,6 +1,5 @@
 """`snapsim validate`: the simulator beside real systems."""
 
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,8 +13,7 @@ from snapsim.cli.reading import Json, Reading, load
 from snapsim.cli.wording import known, worded
 
 if TYPE_CHECKING:
-    from snapsim.validation.comparison import Outcome
-    from snapsim.validation.systems import Order
+    from snapsim.validation.validating import Validation
 
 __all__ = ["app", "validate"]
 
@@ -78,29 +76,27 @@ def validate(
         0 when all that was compared agrees, otherwise 1.
     """
     check_writable(output)
-    place = folder or Path()
     names = _systems(system)
-    usual = 60 if trace is None else 400
-    order = _order(
-        check, block_size, sequences=sequences, requests=usual if requests is None else requests, seed=seed
-    )
-    _check_sizes(names, order)
-    if not place.is_dir():
-        from snapsim.errors import UsageError
+    with worded():
+        read = None if trace is None else load(trace, reading)
+        with bar("comparing", unit="images") as step:
+            from snapsim.validation.validating import validate as compare
 
-        raise UsageError(f"there is no folder {place}")
-    if trace is not None:
-        read = load(trace, reading)
-        with worded():
-            read.capacity  # noqa: B018  an error unless there is one volume
-        order = order._replace(trace=read)
-    outcomes = _run(names, order, place)
+            found = compare(
+                names,
+                read,
+                checks=_checks(check),
+                block_sizes=block_size,
+                sequences=sequences,
+                requests=requests,
+                seed=seed,
+                folder=folder,
+                progress=_counter(step),
+            )
     if output is not None:
-        import pandas as pd
-
-        write_csv(pd.concat([one.frame for one in outcomes], ignore_index=True), output)
-    _show(outcomes, output, as_json=as_json)
-    return 0 if all(one.agrees for one in outcomes) else 1
+        write_csv(found.frame, output)
+    _show(found, output, as_json=as_json)
+    return 0 if found.agrees else 1
 
 
 def _systems(wanted: Sequence[str]) -> list[str]:
@@ -110,52 +106,10 @@ def _systems(wanted: Sequence[str]) -> list[str]:
     return list(SYSTEMS) if "all" in names else list(dict.fromkeys(names))
 
 
-def _order(
-    checks: Sequence[str], sizes: Sequence[str], *, sequences: int, requests: int, seed: int
-) -> "Order":
-    from snapsim.errors import UsageError
-    from snapsim.units import parse_size
-    from snapsim.validation.systems import CHECKS, Order
+def _checks(wanted: Sequence[str]) -> Sequence[str]:
+    from snapsim.validation.systems import CHECKS
 
-    for option, value in (("--sequences", sequences), ("--requests", requests)):
-        if value < 1:
-            raise UsageError(f"{option} {value} compares nothing: give at least 1")
-    if seed < 0:
-        raise UsageError(f"--seed {seed} is negative: give a whole number from 0 on")
-    return Order(
-        tuple(known("check", one, CHECKS) for one in checks) or CHECKS,
-        tuple(parse_size(one) for one in sizes),
-        sequences,
-        requests,
-        seed,
-    )
-
-
-def _check_sizes(names: Sequence[str], order: "Order") -> None:
-    """Refuse cluster sizes that qcow2 does not have, and checks that none of the systems has."""
-    from snapsim.errors import UsageError
-    from snapsim.mechanisms import mechanism
-    from snapsim.validation.systems import SYSTEMS
-
-    for name in names:
-        if name.startswith("qcow2"):
-            for size in order.block_sizes:
-                mechanism(name).matrices(size)
-    if not any(set(order.checks) & set(SYSTEMS[name].checks) for name in names):
-        raise UsageError(f"there is no check {' or '.join(order.checks)} of {', '.join(names)}")
-
-
-def _run(names: Sequence[str], order: "Order", place: Path) -> "list[Outcome]":
-    from snapsim.validation.systems import validate as compare
-
-    outcomes: list[Outcome] = []
-    for name in names:
-        with (
-            bar(f"comparing {name}", unit="images") as step,
-            tempfile.TemporaryDirectory(prefix=".snapsim-validate-", dir=place) as made,
-        ):
-            outcomes += compare(name, order, folder=Path(made).absolute(), progress=_counter(step))
-    return outcomes
+    return [known("check", one, CHECKS) for one in wanted] or CHECKS
 
 
 def _counter(step: Callable[[int, int | None], None]) -> Callable[[int], None]:
@@ -169,16 +123,12 @@ def _counter(step: Callable[[int, int | None], None]) -> Callable[[int], None]:
     return more
 
 
-def _show(outcomes: "list[Outcome]", output: Path | None, *, as_json: bool) -> None:
-    agrees = all(one.agrees for one in outcomes)
+def _show(found: "Validation", output: Path | None, *, as_json: bool) -> None:
     if as_json:
-        print_json({"agrees": agrees, "systems": [one.document() for one in outcomes], "output": output})
+        print_json({**found.document(), "output": output})
         return
-    print("\n\n".join(one.text() for one in outcomes))
-    figures = sum(len(one.rows) for one in outcomes)
-    off = sum(not row.agrees for one in outcomes for row in one.rows)
-    print(f"\n{figures - off:,} of {figures:,} figures agree")
-    for row in [row for one in outcomes for row in one.rows if not row.agrees][:5]:
+    print(found.text())
+    for row in [row for one in found.outcomes for row in one.rows if not row.agrees][:5]:
         warn(f"{row.state}: {row.name}: predicted {row.predicted:g}, measured {row.measured:g}")
     if output is not None:
         print(f"figures: {output}")

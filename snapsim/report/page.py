@@ -7,11 +7,13 @@ from pathlib import Path
 
 import jinja2
 
-import snapsim
+from snapsim._version import __version__
 from snapsim.engine.lifetimes import LifetimeMatrix
 from snapsim.planning.growth import Growth
+from snapsim.planning.replay import Replayed
 from snapsim.report.blocks import Section
 from snapsim.report.growth_sections import growth_answer, growth_sections, growth_title, provenance_section
+from snapsim.report.replay_sections import replay_answer, replay_sections, replay_title
 from snapsim.report.trace_sections import trace_answer, trace_figures, trace_sections
 from snapsim.traces import statistics
 from snapsim.traces.trace import Trace
@@ -56,8 +58,46 @@ def write(
     if trace is not None:
         summary = statistics.summarise(trace)
         sections += [trace_figures(trace, summary), *trace_sections(trace, summary)]
-    sections.append(provenance_section(growth))
+    sections.append(provenance_section(growth.provenance))
     return _write(path, title or growth_title(growth), growth_answer(growth), sections)
+
+
+def write_replay(
+    replayed: Replayed,
+    path: str | os.PathLike[str],
+    *,
+    trace: Trace | None = None,
+    title: str | None = None,
+) -> Path:
+    """Write the answer of `replay` as one HTML page.
+
+    Parameters
+    ----------
+    replayed : Replayed
+        The answer.
+    path : str or path
+        The file to write; its folder must exist.
+    trace : Trace, optional
+        The trace behind the answer; with it the page shows the trace's figures and its sanity report.
+    title : str, optional
+        The page's heading.
+
+    Returns
+    -------
+    pathlib.Path
+        Where the page is.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be written; what was there before stays as it was.
+    """
+    sections = list(replay_sections(replayed))
+    if trace is not None:
+        summary = statistics.summarise(trace)
+        sections += [trace_figures(trace, summary), *trace_sections(trace, summary)]
+    sections.append(provenance_section(replayed.provenance))
+    return _write(path, title or replay_title(replayed), replay_answer(replayed), sections)
 
 
 def write_trace(trace: Trace, path: str | os.PathLike[str], *, title: str | None = None) -> Path:
@@ -99,7 +139,7 @@ def _write(path: str | os.PathLike[str], title: str, answer: str, sections: Sequ
         title=title,
         answer=answer,
         sections=[one for one in sections if one.blocks],
-        version=snapsim.__version__,
+        version=__version__,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
     return write_atomically(Path(path), page.encode())
