@@ -18,6 +18,7 @@ from snapsim.viz.replay_parts import (
     column,
     describe,
     log_range,
+    modelled,
     most,
     on_foot,
     require_device,
@@ -147,10 +148,12 @@ def mechanisms_compared(comparison: "Comparison") -> Figure:
             _draw_bars(axes, name, values)
         if timed:
             _draw_latencies(panels[3], runs)
-        panels[0].set_yticks(range(len(runs)), list(runs))
+        names = [modelled(name, run).replace(" (", "\n(") for name, run in runs.items()]
+        panels[0].set_yticks(range(len(runs)), names)
         panels[0].set_ylim(len(runs) - 0.4, -0.6)
     facts = "; ".join(
-        f"{name} {', '.join(f'{said_ratio(values[row])} {_SAID[of]}' for of, values in bars.items())}"
+        f"{modelled(name, run)} "
+        + ", ".join(f"{said_ratio(values[row])} {_SAID[of]}" for of, values in bars.items())
         + (f", p99 {said_duration(run.latencies['all'].percentile(99.0))}" if timed else "")
         + (" (saturated)" if _saturated(run) else "")
         for row, (name, run) in enumerate(runs.items())
@@ -161,6 +164,7 @@ def mechanisms_compared(comparison: "Comparison") -> Figure:
             f"Mechanisms compared, the same requests and snapshots: {facts}. Written and read: bytes that "
             "move below per byte that the guest writes or reads; space: the most that is held per live byte."
             + (" Latencies of all requests; their axis is logarithmic." if timed else "")
+            + " Modelled: read in source code or documentation, not compared with the real system."
         ),
         alt=f"Bars for {len(runs)} mechanisms: {facts}.",
         text=f"Figure mechanisms compared: {len(runs)} rows: {facts}",

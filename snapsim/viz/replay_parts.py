@@ -148,9 +148,14 @@ def said_duration(duration: float) -> str:
 
 
 def describe(replayed: "Replayed") -> str:
-    """Say which mechanism on which device."""
+    """Say which mechanism on which device, and whether it was ever compared with the real one."""
     on = "" if replayed.device is None else f" on {replayed.device.name}"
-    return f"{replayed.mechanism.title}{on}"
+    return f"{modelled(replayed.mechanism.title, replayed)}{on}"
+
+
+def modelled(name: str, replayed: "Replayed") -> str:
+    """Return a name, with a label where the mechanism was not compared with the real system."""
+    return name if replayed.mechanism.validated else f"{name} (modelled)"
 
 
 def said_operations(operations: pd.DataFrame) -> str:

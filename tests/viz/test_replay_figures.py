@@ -194,7 +194,12 @@ def test_mechanisms_are_rows():
         expected = [run.frame[below].sum() / run.frame[asked].sum() for run in comparison.runs.values()]
         np.testing.assert_allclose([bar.get_width() for bar in axes.patches], expected)
     assert [bar.get_width() for bar in space.patches] == pytest.approx([1.36] * 4)
-    assert [tick.get_text() for tick in written.get_yticklabels()] == list(comparison.runs)
+    assert [tick.get_text() for tick in written.get_yticklabels()] == [
+        "dm-snapshot\n(modelled)", "dm-thin\n(modelled)", "qcow2-external", "qcow2-internal",
+    ]  # fmt: skip
+    assert "dm-thin (modelled) 5.01 written" in figure.text
+    assert "(modelled)" in viz.amplification(comparison.runs["dm-thin"]).caption
+    assert "(modelled)" not in viz.amplification(comparison.runs["qcow2-external"]).caption
     assert [text.get_text() for text in latency.texts] == ["saturated"]
     assert "qcow2-internal" in figure.text.split(";")[-1]
     assert figure.text.endswith("(saturated)")
