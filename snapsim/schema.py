@@ -359,6 +359,13 @@ _QUANTITIES = (
         "Tables written",
         "Bytes of tables that are written for the guest.",
     ),
+    Quantity(
+        "copy_read_bytes",
+        "int64",
+        "bytes",
+        "Read to be copied",
+        "Old data that is read because a write copies it aside or fills it in.",
+    ),
     Quantity("flushes", "int64", "1", "Flushes", "Times that the storage below has to make all durable."),
     Quantity(
         "layers_per_read",

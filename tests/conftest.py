@@ -12,6 +12,8 @@ from hypothesis import settings
 PROGRAMS = {
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",
+    "qemu-storage-daemon": "qemu-system-common",
+    "strace": "strace",
     "restic": "restic",
     "borg": "borgbackup",
     "snapper": "snapper",
@@ -21,6 +23,7 @@ PROGRAMS = {
     "btrfs": "btrfs-progs",
     "fio": "fio",
     "mkfs.btrfs": "btrfs-progs",
+    "mkfs.xfs": "xfsprogs",
 }
 
 # Without the compiler an example takes some ten times longer.

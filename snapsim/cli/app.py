@@ -68,13 +68,18 @@ app = group(
 _COMMANDS = {
     "trace": "Look at traces, convert them, count what is in them.",
     "simulate": "Say how much space the snapshots of a policy need.",
+    "replay": "Say what snapshots cost the guest: bytes, latency, merges.",
+    "compare-mechanisms": "Put side by side what several systems' snapshots cost the guest.",
+    "restore-time": "Say what restoring each kept snapshot would move, and how long it would take.",
+    "clones": "Follow many clones of one base image: growth, and resets of all of them.",
     "mechanisms": "List what real systems do with snapshots.",
     "device": "List storage devices, and measure your own.",
     "policy": "Look at snapshot policies.",
+    "validate": "Drive real systems and the simulator through the same operations, and compare.",
     "report": "Write what a trace is as one HTML page.",
 }
 for _place, (_name, _summary) in enumerate(_COMMANDS.items()):
-    app.command(f"snapsim.cli.{_name}:app", name=_name, help=_summary, sort_key=_place)
+    app.command(f"snapsim.cli.{_name.replace('-', '_')}:app", name=_name, help=_summary, sort_key=_place)
 
 app.meta.suppress_keyboard_interrupt = False
 

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from snapsim.planning.growth import Growth
     from snapsim.traces.trace import Trace
 
-__all__ = ["app", "simulate"]
+__all__ = ["INITIAL_HELP", "app", "check_every", "check_initial", "simulate", "system_of", "volumes_of"]
 
 app = new_group("simulate", "Say how much space the snapshots of a policy need.")
 
-_STARTS = ("thick", "thin", "read-first")
-_INITIAL_HELP = (
+STARTS = ("thick", "thin", "read-first")
+INITIAL_HELP = (
     "What existed before the trace: thick (the whole volume), thin (nothing), read-first (what is read "
     "before it is written), or the file that qemu-img map --output=json wrote."
 )
@@ -45,7 +45,7 @@ def simulate(
     option: Annotated[Sequence[str], Parameter(metavar="NAME=VALUE")] = (),
     block_size: Annotated[str | None, Parameter(metavar="SIZE")] = None,
     every: Annotated[str | None, Parameter(metavar="DURATION")] = None,
-    initial: Annotated[str, Parameter(metavar="WHAT", help=_INITIAL_HELP)] = "thick",
+    initial: Annotated[str, Parameter(metavar="WHAT", help=INITIAL_HELP)] = "thick",
     group: bool = False,
     reading: Reading = Reading(),  # noqa: B008  frozen
     report: Annotated[Path | None, Parameter(metavar="PAGE.html", group=_OUTPUT)] = None,
@@ -92,15 +92,15 @@ def simulate(
     """
     # what can be refused is refused before a long trace is read
     chosen = policy_of(policy, policy_name, rules)
-    system = _system(mechanism, option, block_size)
-    _check_initial(initial)
-    _check_duration(every)
+    system = system_of(mechanism, option, block_size)
+    check_initial(initial)
+    check_every(every)
     acts_on = happening.keywords()
     clock = clock_of(chosen, every)
     for output in (report, csv):
         check_writable(output)
 
-    volumes = _volumes(traces, reading, group=group)
+    volumes = volumes_of(traces, reading, group=group)
     with bar("counting", unit="requests") as progress, worded():
         from snapsim.planning.growth import growth
         from snapsim.planning.lifetimes import count_group
@@ -123,7 +123,28 @@ def simulate(
             print(f"  {kind:<18}  {path}")
 
 
-def _system(name: str, options: Sequence[str], block_size: str | None) -> "Mechanism":
+def system_of(name: str, options: Sequence[str], block_size: str | None) -> "Mechanism":
+    """Return the mechanism that was asked for, set up as asked for.
+
+    Parameters
+    ----------
+    name : str
+        A mechanism, or the path of a mechanism file.
+    options : sequence of str
+        As name=value.
+    block_size : str or None
+        Instead of its own.
+
+    Returns
+    -------
+    Mechanism
+        With these options.
+
+    Raises
+    ------
+    UsageError, MechanismError
+        There is no such mechanism or option.
+    """
     pairs = {key: _value(text) for key, text in assignments(options, option="--option").items()}
     if block_size is not None:
         if "block_size" in pairs:
@@ -140,27 +161,77 @@ def _value(text: str) -> int | bool | str:
     return int(text) if text.isdecimal() else text
 
 
-def _check_initial(initial: str) -> None:
-    if initial not in _STARTS and not Path(initial).is_file():
+def check_initial(initial: str, starts: Sequence[str] = STARTS) -> None:
+    """Refuse what says nothing about what existed before a trace.
+
+    Parameters
+    ----------
+    initial : str
+        As typed.
+    starts : sequence of str
+        The words that are understood.
+
+    Raises
+    ------
+    UsageError
+        It is none of them, and no file.
+    """
+    if initial not in starts and not Path(initial).is_file():
         raise UsageError(
-            f"--initial {initial!r} is none of {', '.join(_STARTS)}, and there is no file of that name with "
+            f"--initial {initial!r} is none of {', '.join(starts)}, and there is no file of that name with "
             "the map of an image"
         )
 
 
-def _check_duration(every: str | None) -> None:
+def check_every(every: str | None, option: str = "--every", *, zero: bool = False) -> None:
+    """Refuse what is no interval.
+
+    Parameters
+    ----------
+    every : str or None
+        As typed; None is fine.
+    option : str
+        Its name, for the message.
+    zero : bool
+        Whether it may be zero.
+
+    Raises
+    ------
+    UsageError
+        It cannot be read, or is zero.
+    """
     from snapsim.units import parse_duration
 
     try:
         interval = None if every is None else parse_duration(every)
     except UsageError as error:
-        raise UsageError(f"--every: {error}") from None
-    if interval == 0:
-        raise UsageError("--every: an interval cannot be zero")
+        raise UsageError(f"{option}: {error}") from None
+    if interval == 0 and not zero:
+        raise UsageError(f"{option}: an interval cannot be zero")
 
 
-def _volumes(paths: Sequence[Path], reading: Reading, *, group: bool) -> "dict[str, Trace]":
-    """Read traces, one of each volume, under names that tell them apart."""
+def volumes_of(paths: Sequence[Path], reading: Reading, *, group: bool) -> "dict[str, Trace]":
+    """Read traces, one of each volume, under names that tell them apart.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The files.
+    reading : Reading
+        How to read them.
+    group : bool
+        Take all volumes of a trace that has several.
+
+    Returns
+    -------
+    dict of str to Trace
+        One volume each.
+
+    Raises
+    ------
+    UsageError
+        A trace is given twice, or has several volumes.
+    """
     traces = {path: load(path, reading) for path in paths}
     if len(traces) < len(paths):
         raise UsageError("the same trace is given twice")

@@ -18,7 +18,9 @@ _RULES = (
     "keep_yearly", "keep_within", "timezone", "memory", "ram",
 )  # fmt: skip
 _COUNTING = ("every", "initial")
-_NAMES = frozenset(_READING + _RULES + _COUNTING)
+_RESTORING = ("at", "base", "part", "object_size")
+_REPLAY = ("interval", "merge", "merge_speed")
+_NAMES = frozenset(_READING + _RULES + _COUNTING + _REPLAY + _RESTORING)
 
 _VALUE = r"""(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^\s,;:()"'`]+))"""
 _ASSIGNED = re.compile(rf"`?\b(?P<name>{'|'.join(sorted(_NAMES, key=len, reverse=True))})=(?:{_VALUE})?`?")

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from snapsim.engine.chain import ORGANISATIONS
-from snapsim.engine.places import Row, held, place_of, rows
+from snapsim.engine.places import Row, held, rows
 from snapsim.engine.reference_chain import ReferenceChain
-from snapsim.engine.steps import Operation, Steps, carry_out, explain_step
+from snapsim.engine.steps import Operation, Steps, carry_out
+from snapsim.engine.telling import explain_step
 from snapsim.errors import UsageError
 from snapsim.units import format_size, parse_size
 
@@ -49,7 +50,7 @@ class Demonstration:
     organisation : str
         A key of `snapsim.engine.chain.ORGANISATIONS`.
     fill, merge_gap
-        As for `snapsim.engine.steps.explain_step`.
+        As for `snapsim.engine.telling.explain_step`.
     """
 
     chain: ReferenceChain
@@ -80,7 +81,9 @@ class Demonstration:
         )
         return Walk(self, replace(self, chain=carry_out(self.chain, operation)), steps)
 
-    def write(self, block: int, *, blocks: int = 1, length: int | str | None = None, skip: int = 0) -> Walk:
+    def write(
+        self, block: int, *, blocks: int = 1, length: int | str | None = None, skip: int | str = 0
+    ) -> Walk:
         """Write whole blocks, or with `length` a part of them.
 
         Parameters
@@ -91,7 +94,7 @@ class Demonstration:
             How many.
         length : int or str, optional
             Instead of whole blocks.  [bytes]
-        skip : int
+        skip : int or str
             Begin so far behind the start of the first block.  [bytes]
 
         Returns
@@ -101,12 +104,50 @@ class Demonstration:
         """
         return self.do(self._request("write", block, blocks, length, skip))
 
-    def read(self, block: int, *, blocks: int = 1, length: int | str | None = None, skip: int = 0) -> Walk:
-        """Read; as `write`."""
+    def read(
+        self, block: int, *, blocks: int = 1, length: int | str | None = None, skip: int | str = 0
+    ) -> Walk:
+        """Read whole blocks, or with `length` a part of them.
+
+        Parameters
+        ----------
+        block : int
+            The first one.
+        blocks : int
+            How many.
+        length : int or str, optional
+            Instead of whole blocks.  [bytes]
+        skip : int or str
+            Begin so far behind the start of the first block.  [bytes]
+
+        Returns
+        -------
+        Walk
+            What it does.
+        """
         return self.do(self._request("read", block, blocks, length, skip))
 
-    def discard(self, block: int, *, blocks: int = 1, length: int | str | None = None, skip: int = 0) -> Walk:
-        """Discard; as `write`."""
+    def discard(
+        self, block: int, *, blocks: int = 1, length: int | str | None = None, skip: int | str = 0
+    ) -> Walk:
+        """Discard whole blocks, or with `length` a part of them.
+
+        Parameters
+        ----------
+        block : int
+            The first one.
+        blocks : int
+            How many.
+        length : int or str, optional
+            Instead of whole blocks.  [bytes]
+        skip : int or str
+            Begin so far behind the start of the first block.  [bytes]
+
+        Returns
+        -------
+        Walk
+            What it does.
+        """
         return self.do(self._request("discard", block, blocks, length, skip))
 
     def snapshot(self) -> Walk:
@@ -148,6 +189,28 @@ class Demonstration:
     def flatten(self) -> Walk:
         """Let the volume stand alone."""
         return self.do(Operation("flatten"))
+
+    def under(self, organisation: str) -> "Demonstration":
+        """Return the same volume with the same history, kept in another way.
+
+        Parameters
+        ----------
+        organisation : str
+            A key of `snapsim.engine.chain.ORGANISATIONS`.
+
+        Returns
+        -------
+        Demonstration
+            It shows the same; what it holds and what its operations cost differ.
+
+        Raises
+        ------
+        UsageError
+            The organisation is not known.
+        """
+        if organisation not in ORGANISATIONS:
+            raise UsageError(f"organisation={organisation!r} is not one of {', '.join(ORGANISATIONS)}")
+        return replace(self, organisation=organisation)
 
     @property
     def n_blocks(self) -> int:
@@ -203,10 +266,6 @@ class Demonstration:
         """Return how many blocks each layer, store or table holds itself, oldest first."""
         return {row.name: len(row.own()) for row in self.rows()}
 
-    def place(self, snapshot: int) -> str:
-        """Return the name of the row of a snapshot."""
-        return place_of(snapshot, self.organisation)
-
     def __repr__(self) -> str:
         """Return what it is in one line."""
         size = format_size(self.chain.block_size)
@@ -216,9 +275,11 @@ class Demonstration:
             f"{self.total} blocks held, {self.snapshot_only} of them only for snapshots"
         )
 
-    def _request(self, kind: str, block: int, blocks: int, length: int | str | None, skip: int) -> Operation:
+    def _request(
+        self, kind: str, block: int, blocks: int, length: int | str | None, skip: int | str
+    ) -> Operation:
         size = self.chain.block_size
-        begin = block * size + skip
+        begin = block * size + parse_size(skip)
         if length is None:
             end = min((block + blocks) * size, self.chain.capacity) if begin >= 0 else begin
             end = end if begin < self.chain.capacity else begin + size

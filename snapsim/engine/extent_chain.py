@@ -21,13 +21,28 @@ from snapsim.errors import UsageError
 from snapsim.types import DISCARD, WRITE, Batch, Int64Array
 from snapsim.units import MIB, format_size
 
-__all__ = ["LONGEST_EXTENT", "ExtentChain"]
+__all__ = ["LONGEST_EXTENT", "ExtentChain", "Extents"]
 
 LONGEST_EXTENT = 128 * MIB
 """No extent of btrfs is longer: a write of more bytes makes several.  [bytes]"""
 
 _BEFORE_ALL = -2  # in the place of a snapshot that does not exist: holes have the birth -1
 _FIRST_CODES = 64
+
+
+class Extents(NamedTuple):
+    """Some extents.
+
+    Attributes
+    ----------
+    birth : int64 array, shape (n_extents,)
+        The epoch that wrote each.
+    size : int64 array, shape (n_extents,)
+        Its disk space.  [bytes]
+    """
+
+    birth: Int64Array
+    size: Int64Array
 
 
 class _Gap(NamedTuple):
@@ -98,9 +113,7 @@ class ExtentChain:
             )
         self.block_size, self.capacity, self.in_place = block_size, capacity, in_place
         self.n_blocks = max(-(-capacity // block_size), 0)
-        self._rules = kernels.Rules(
-            block_size, self.n_blocks, capacity, min(longest // block_size, self.n_blocks), int(in_place)
-        )
+        self._rules = kernels.Rules(block_size, min(longest // block_size, self.n_blocks), int(in_place))
         # extents are as many as writes: 4 bytes a block from the start
         self._table = BlockTable(self.n_blocks, max_code=np.iinfo(np.int32).max - 1)
         codes, runs = np.zeros(1, np.int32), np.zeros(1, np.int64)
@@ -132,7 +145,8 @@ class ExtentChain:
         ----------
         batch : Batch
             Requests of one file, in order.  Zeroes are written like data; a discard punches a hole, and
-            zeroes the blocks that it covers in part, which is a write.
+            zeroes the blocks that it covers in part, which is a write.  A block that the end of the file
+            cuts off is never covered whole.
 
         Returns
         -------
@@ -310,10 +324,33 @@ class ExtentChain:
         UsageError
             There is no such snapshot.
         """
+        died = self.died_after(snapshot)
+        return int(died.size[died.birth > self._older(self._place(snapshot))].sum())
+
+    def present(self) -> Extents:
+        """Return the extents to which the file refers."""
+        return self._extents(np.flatnonzero(self._state.now > 0))
+
+    def died_after(self, snapshot: int) -> Extents:
+        """Return the extents to which a snapshot refers, but not the next one, or the file after the newest.
+
+        Parameters
+        ----------
+        snapshot : int
+            Its number.
+
+        Returns
+        -------
+        Extents
+            Older snapshots may refer to them too; younger ones do not.
+
+        Raises
+        ------
+        UsageError
+            There is no such snapshot.
+        """
         i = self._place(snapshot)
-        dead = (self._gaps[i + 1] if i + 1 < len(self._gaps) else self._log()).dead
-        state = self._state
-        return int(state.size[dead[state.birth[dead] > self._older(i)]].sum(dtype=np.int64)) * self.block_size
+        return self._extents((self._gaps[i + 1] if i + 1 < len(self._gaps) else self._log()).dead)
 
     def mapping(self, snapshot: int | None = None) -> Int64Array:
         """Return the extent that holds each block, for small files.
@@ -341,6 +378,12 @@ class ExtentChain:
                 for first, stop, code in zip(gap.first[::-1], gap.stop[::-1], gap.code[::-1], strict=True):
                     codes[first:stop] = code
         return codes
+
+    def _extents(self, codes: npt.NDArray[Any]) -> Extents:
+        state = self._state
+        return Extents(
+            state.birth[codes].astype(np.int64), state.size[codes].astype(np.int64) * self.block_size
+        )
 
     # --- the log, and what it keeps
     # ---------------------------------------------------------------------------------------

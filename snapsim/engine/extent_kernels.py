@@ -66,11 +66,9 @@ class ExtentState(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """What does not change in the life of a file.  Sizes are in bytes, `longest` and `n_blocks` in blocks."""
+    """What does not change in the life of a file: bytes of a block, blocks of the longest extent, a flag."""
 
     block_size: int
-    n_blocks: int
-    capacity: int
     longest: int
     in_place: int
 
@@ -227,7 +225,7 @@ def carry_out(op, offset, length, rules, directory, leaves, used, epoch, newest,
         low, high = first, stop
         if discards:
             low = (begin + size - 1) // size
-            high = rules.n_blocks if end == rules.capacity else end // size
+            high = end // size
         block = max(np.int64(low), cursor[BLOCK])
         edges = discards and cursor[BLOCK] < 0
         while edges or block < high:

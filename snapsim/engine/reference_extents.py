@@ -100,7 +100,7 @@ class ReferenceExtents:
         whole = {
             block
             for block in touched
-            if offset <= block * self.block_size and min((block + 1) * self.block_size, self.capacity) <= end
+            if offset <= block * self.block_size and (block + 1) * self.block_size <= end
         }
         parts = [block for block in touched if block not in whole and block in self.now]
         if len(parts) == 2 and parts[1] == parts[0] + 1:

@@ -38,7 +38,8 @@ class BootOrders:
     ----------
     frame : DataFrame
         One row for each order: order, reads, reads_served, duration_ns (until the first `reads` were
-        served), hit_reads, hit_share, stall_ns (of reads), stall_max_ns, complete_ns.
+        served), hit_reads, hit_share, stall_ns (also of writes that need the rest of a block), stall_max_ns,
+        complete_ns.
     progress : DataFrame
         For each order and moment: order, age_ns (since the beginning), restored_bytes, reads_served,
         hit_share (of the reads served since the moment before; NaN where there was none).
@@ -231,7 +232,7 @@ def boot_orders(
     undisturbed = int(first_reads[-1]) if len(first_reads) else 0
     return BootOrders(
         frame=_frame(runs, reads),
-        progress=_progress(runs, size),
+        progress=_progress(runs, size, reads),
         undisturbed_ns=undisturbed,
         reads=min(reads, len(first_reads)),
         size=min(len(content) * size, trace.capacity),
@@ -257,12 +258,14 @@ class _Run:
     """One order, run."""
 
     def __init__(self, lazy: LazyRestore, served: Trace) -> None:
-        self.lazy = lazy
+        self.lazy, self.waited, self.longest = lazy, 0, 0
         finish, stall = [], []
         for batch in served.batches():
             met, is_read = self.lazy.use(batch), batch.op == READ
             finish.append(met.finish_ns[is_read])
             stall.append(met.stall_ns[is_read])
+            self.waited += int(met.stall_ns.sum())
+            self.longest = max(self.longest, int(met.stall_ns.max(initial=0)))
         self.finish, self.stall = np.concatenate(finish), np.concatenate(stall)
         self.complete = self.lazy.complete()
 
@@ -331,8 +334,8 @@ def _frame(runs: Mapping[str, _Run], reads: int) -> pd.DataFrame:
                 "duration_ns": int(run.finish[:reads].max(initial=0)),
                 "hit_reads": hits,
                 "hit_share": hits / n if n else float("nan"),
-                "stall_ns": int(run.stall.sum()),
-                "stall_max_ns": int(run.stall.max(initial=0)),
+                "stall_ns": run.waited,
+                "stall_max_ns": run.longest,
                 "complete_ns": run.complete,
             }
         )
@@ -341,12 +344,12 @@ def _frame(runs: Mapping[str, _Run], reads: int) -> pd.DataFrame:
     return frame
 
 
-def _progress(runs: Mapping[str, _Run], size: int) -> pd.DataFrame:
-    """Follow all orders on one clock, from the first millisecond to when the last one is done."""
+def _progress(runs: Mapping[str, _Run], size: int, reads: int) -> pd.DataFrame:
+    """Follow all orders on one clock: closely until the first reads were served, then to the end."""
     end = max(max(run.complete, int(run.finish.max(initial=1))) for run in runs.values())
-    ages = np.unique(np.concatenate(([0], np.geomspace(max(end / 10**5, 1), end, _MOMENTS - 1)))).astype(
-        np.int64
-    )
+    start = max(int(run.finish[:reads].max(initial=1)) for run in runs.values())
+    close = np.linspace(0, min(1.2 * start, end), _MOMENTS // 2)
+    ages = np.unique(np.concatenate((close, np.linspace(0, end, _MOMENTS // 2))).astype(np.int64))
     parts = []
     for order, run in runs.items():
         ordered = np.argsort(run.finish, kind="stable")

@@ -89,18 +89,20 @@ def commit_point(
     layers = np.array(depths, np.int64)
     if layers.ndim != 1 or not len(layers) or layers.min() < 2:
         raise UsageError("depths must be at least 2: a chain of one layer has nothing to merge")
-    found = {} if replayed is None else _measured(replayed)
+    found = {} if replayed is None else _measured(replayed, parse_size(table_bytes))
     given = {
         "reads_per_hour": reads_per_hour,
         "passed": passed,
         "missed": missed,
         "layer_bytes": None if layer_bytes is None else parse_size(layer_bytes),
     }
-    values = {name: found.get(name) if value is None else value for name, value in given.items()}
-    for name, value in values.items():
+    values: dict[str, float] = {}
+    for name, wanted in given.items():
+        value = found.get(name) if wanted is None else float(wanted)
         if value is None:
             told = "give it" if replayed is None else "the replay does not show it, so give it"
             raise UsageError(f"{name} is not known: {told}")
+        values[name] = value
         if value < 0 or (name in {"passed", "missed"} and value > 1):
             raise UsageError(
                 f"{name} is {value}, but must {'lie between 0 and 1' if value > 1 else 'not be negative'}"
@@ -146,20 +148,20 @@ def _takes(parameters: ServiceParameters, ops: Sequence[int], size: int) -> floa
     return float(served.latency_ns.sum()) / _TRIALS
 
 
-def _measured(replayed: "Replayed") -> dict[str, float]:
+def _measured(replayed: "Replayed", table_bytes: int) -> dict[str, float]:
     """Return what a replay shows."""
     frame, operations = replayed.frame, replayed.operations
     known = frame["layers_per_read"].notna().to_numpy()
     found: dict[str, float] = {}
     hours = len(frame) * replayed.interval_ns / HOUR
     if known.any() and replayed.layers_per_read is not None:
-        blocks = frame["guest_read_bytes"].to_numpy()[known] / replayed.block_size
+        blocks = frame["guest_read_bytes"].to_numpy()[known] / replayed.version_bytes
         looked = frame["layers_per_read"].to_numpy()[known]
         layers = frame["depth"].to_numpy()[known] + 1
         found["reads_per_hour"] = float(blocks.sum()) / hours
         found["passed"] = _share_that_explains(float((looked * blocks).sum()), layers, blocks)
         lookups = float((looked * blocks).sum())
-        tables = float(frame["metadata_read_bytes"].sum()) / (4 * KIB)
+        tables = float(frame["metadata_read_bytes"].sum()) / table_bytes
         found["missed"] = min(tables / lookups, 1.0) if lookups else 0.0
     merged = operations[operations["moved_bytes"] > 0]["moved_bytes"]
     if len(merged):

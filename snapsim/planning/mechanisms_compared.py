@@ -1,5 +1,6 @@
 """`compare_mechanisms`: what several ways of keeping snapshots cost on one trace, side by side."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from snapsim.devices import Device
 from snapsim.errors import UsageError
 from snapsim.mechanisms import Mechanism
 from snapsim.mechanisms import mechanism as find_mechanism
-from snapsim.planning.replay import Replayed, replay
+from snapsim.planning.replay import Replayed, replay, share
 from snapsim.policy.timeline import Timeline
 from snapsim.traces.trace import Trace
 from snapsim.units import format_duration, format_size
@@ -58,10 +59,13 @@ class Comparison:
         """
         first = next(iter(self.runs.values()))
         where = "" if first.device is None else f", on {first.device.title}"
-        heads = ("mechanism", "a write", "a read", "layers", "copied", "merged", "space")
+        heads = ("mechanism", "known how", "a write", "a read", "layers", "copied", "merged", "space")
         timed = ("read 99 %", "write 99 %", "pause", "busy")
-        table = [heads if first.device is None else (*heads, *timed)]
-        table += [_cells(row, timed=first.device is not None) for row in self.frame.to_dict("records")]
+        table: list[tuple[str, ...]] = [heads if first.device is None else (*heads, *timed)]
+        for row in self.frame.to_dict("records"):
+            known = "validated" if self.runs[row["mechanism"]].mechanism.validated else "modelled"
+            name, *others = _cells(row, timed=first.device is not None)
+            table.append((name, known, *others))
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [f"{first.timeline.policy.describe()}{where}"]
         for cells in table:
@@ -151,25 +155,11 @@ def compare_mechanisms(
     runs = {}
     for number, one in enumerate(found):
         runs[one.name] = replay(
-            trace, timeline, one, device, progress=_share(progress, number, len(found)), **how
+            trace, timeline, one, device, progress=share(progress, number, len(found)), **how
         )
     frame = pd.DataFrame([_row(name, run) for name, run in runs.items()])
     schema.check_columns(frame.columns)
     return Comparison(frame=frame, runs=runs)
-
-
-def _share(
-    progress: Callable[[int, int | None], None] | None, number: int, count: int
-) -> Callable[[int, int | None], None] | None:
-    """Return a progress that counts all runs as one."""
-    if progress is None:
-        return None
-
-    def step(done: int, total: int | None) -> None:
-        all_of_them = None if total is None else total * count
-        progress(done + number * (total or 0), all_of_them)
-
-    return step
 
 
 def _row(name: str, run: Replayed) -> dict[str, object]:
@@ -215,16 +205,16 @@ def _cells(row: Mapping[Any, Any], *, timed: bool) -> tuple[str, ...]:
     """Return a row of the table for people."""
 
     def times(name: str) -> str:
-        return "-" if row[name] != row[name] else f"{row[name]:.3g} x"
+        return "-" if math.isnan(row[name]) else f"{row[name]:.3g} x"
 
     def lasting(name: str) -> str:
-        known = row[name] == row[name] and not row["saturated"]
+        known = not (math.isnan(row[name]) or row["saturated"])
         return format_duration(round(row[name])) if known else "-"
 
     layers = row["layers_per_read"]
     cells = (
         row["mechanism"], times("write_amplification"), times("read_amplification"),
-        "-" if layers != layers else f"{layers:.3g}",
+        "-" if math.isnan(layers) else f"{layers:.3g}",
         format_size(row["copied_bytes"]), format_size(row["moved_bytes"]), times("space_amplification"),
     )  # fmt: skip
     if not timed:

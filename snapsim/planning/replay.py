@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -69,6 +69,8 @@ class Replayed:
         How far the trace covers the policy.
     block_size : int
         The mechanism's block size.  [bytes]
+    version_bytes : int
+        Versions are kept of so much: of a block, or of a part of one (subclusters).  [bytes]
     interval_ns : int
         Length of the intervals.  [ns]
     layers_per_read : float or None
@@ -77,6 +79,8 @@ class Replayed:
         What was assumed, and what the answer leaves out.
     provenance : Mapping
         Versions, trace, parameters.
+    baseline : Replayed or None
+        The same without any snapshot, where it was asked for.
     """
 
     layers_per_read: float | None
@@ -90,9 +94,11 @@ class Replayed:
     timeline: Timeline
     coverage: Coverage
     block_size: int
+    version_bytes: int
     interval_ns: int
     assumptions: tuple[str, ...]
     provenance: Mapping[str, object]
+    baseline: "Replayed | None" = None
 
     def summary(self) -> dict[str, object]:
         """Return the answer as plain values, ready for JSON.
@@ -101,13 +107,14 @@ class Replayed:
         -------
         dict
             mechanism, device, policy, block_size, interval_ns, totals, ratios, operations, bursts, latency,
-            load, coverage, assumptions, provenance.
+            load, coverage, assumptions, provenance; baseline, where it was asked for.
         """
         return {
             **summary_of(self),
             "coverage": asdict(self.coverage),
             "assumptions": list(self.assumptions),
             "provenance": dict(self.provenance),
+            **({} if self.baseline is None else {"baseline": summary_of(self.baseline)}),
         }
 
     def text(self) -> str:
@@ -144,6 +151,7 @@ def replay(
     merge: Literal["commit", "stream"] = "commit",
     merge_speed: int | str = "64MiB",
     loop: Literal["open", "closed"] = "open",
+    baseline: bool = False,
     batch: int = BATCH,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Replayed:
@@ -178,6 +186,8 @@ def replay(
         Merges copy as much in a second, one after the other ("64MiB").  [bytes]
     loop : {"open", "closed"}
         "open": requests come when the trace says.
+    baseline : bool
+        Replay the trace once more without any snapshot, so that the answer says what snapshots add.
     batch : int
         Requests that are read at a time; changes nothing but memory.
     progress : callable, optional
@@ -218,7 +228,7 @@ def replay(
     existed = need.initial or initial_of(initial)
     told = existed
     if existed == "read-first":
-        existed = read_first_map(trace, block_size=size)
+        existed = read_first_map(trace, block_size=need.block_size)
     speed = parse_size(merge_speed)
     if speed == 0:
         raise UsageError(
@@ -242,7 +252,7 @@ def replay(
     )
     drive = Drive(
         chain=chain,
-        block_size=size,
+        block_size=need.block_size,
         device=None if parameters is None else SharedDevice(parameters, latencies, first_ns=first),
         parameters=parameters,
         intervals=intervals,
@@ -251,7 +261,24 @@ def replay(
         merge=merge,
         pace=Pace(speed),
     )
-    drive.run(trace, timeline, rows=batch, progress=progress)
+    drive.run(trace, timeline, rows=batch, progress=share(progress, 0, 1 + baseline))
+    plain = None
+    if baseline:
+        plain = replay(
+            trace,
+            _without_snapshots(timeline),
+            found,
+            where,
+            initial=initial,
+            block_size=size,
+            interval=length,
+            cache_bytes=cache_bytes,
+            cache_entry_bytes=cache_entry_bytes,
+            merge=merge,
+            merge_speed=speed,
+            batch=batch,
+            progress=share(progress, 1, 2),
+        )
     load = None if drive.device is None else drive.device.load(limits_ns=int(intervals["limits_ns"].sum()))
     channels = 0 if parameters is None else parameters.channels
     span = max(trace.start_ns + trace.last_ns - max(trace.start_ns, int(timeline.instants[0])), 0)
@@ -268,6 +295,7 @@ def replay(
         timeline=timeline,
         coverage=coverage(timeline, trace_span_ns=span, time_scale=trace.info.time_scale),
         block_size=size,
+        version_bytes=need.block_size,
         interval_ns=length,
         assumptions=assumptions_of(
             trace, timeline, found, where, initial=told, merge=merge, merge_speed=speed
@@ -285,7 +313,27 @@ def replay(
                 "loop": loop,
             },
         ),
+        baseline=plain,
     )  # fmt: skip
+
+
+def share(
+    progress: Callable[[int, int | None], None] | None, number: int, count: int
+) -> Callable[[int, int | None], None] | None:
+    """Return a progress for one of several runs that counts all of them as one."""
+    if progress is None:
+        return None
+
+    def step(done: int, total: int | None) -> None:
+        progress(done + number * (total or 0), None if total is None else total * count)
+
+    return step
+
+
+def _without_snapshots(timeline: Timeline) -> Timeline:
+    none = np.empty(0, np.int64)
+    taken = timeline.taken._replace(created=none, asked=timeline.taken.asked[:0])
+    return replace(timeline, created=none, deleted=none, taken=taken, verdicts=None, told=None, agenda=None)
 
 
 def _check(trace: object, timeline: object, *, merge: str, loop: str) -> None:

@@ -207,7 +207,7 @@ class SharedDevice:
             Of the whole.
         """
         queue = self._queue.load()
-        if not self._n:
+        if self._last < self._first:
             return queue
         return Load.of(
             requests=self._n,
@@ -234,8 +234,9 @@ class SharedDevice:
 
     def _add(self, issue: Int64Array, waiting: _Waiting) -> Completed:
         n = len(issue)
-        self._first = min(self._first, int(waiting.arrival[0]))
-        self._last = max(self._last, int(waiting.arrival[-1]))
+        if waiting.kind[0] != STOP:  # a snapshot long before or after the requests says nothing about them
+            self._first = min(self._first, int(waiting.arrival[0]))
+            self._last = max(self._last, int(waiting.arrival[-1]))
         self._number = np.concatenate((self._number, self._n + np.arange(n, dtype=np.int64)))
         self._arrival = np.concatenate((self._arrival, waiting.arrival))
         self._kind = np.concatenate((self._kind, waiting.kind))

@@ -54,7 +54,7 @@ class Drive:
     chain : Replay
         What the mechanism does.
     block_size : int
-        [bytes]
+        Of the chain: what versions are kept of.  [bytes]
     device : SharedDevice or None
         Where it happens; None: only I/O is counted.
     parameters : ServiceParameters or None
@@ -164,6 +164,7 @@ class Drive:
             metadata_read_bytes=int(traffic.metadata_read_bytes.sum()),
             metadata_written_bytes=int(traffic.metadata_written_bytes.sum()),
             flushes=int(traffic.flushes.sum()),
+            copy_read_bytes=int(traffic.read_bytes[~reads].sum()),
             copied_bytes=int(np.maximum(traffic.written_bytes - asked, 0).sum()),
         )
         if self.latencies.taken:

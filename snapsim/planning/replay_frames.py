@@ -18,7 +18,9 @@ Numbers = Int64Array | npt.NDArray[np.float64]
 def ratio(over: Numbers, under: Numbers) -> npt.NDArray[np.float64]:
     """Divide; NaN where there is nothing to divide by: an amplification without requests is not known."""
     over, under = np.asarray(over, np.float64), np.asarray(under, np.float64)
-    return np.divide(over, under, out=np.full(over.shape, np.nan), where=under != 0)
+    found = np.full(over.shape, np.nan)
+    np.divide(over, under, out=found, where=under != 0)
+    return found
 
 
 def intervals_frame(intervals: Intervals, *, channels: int) -> pd.DataFrame:
@@ -41,7 +43,7 @@ def intervals_frame(intervals: Intervals, *, channels: int) -> pd.DataFrame:
     beneath = ("read_bytes", "written_bytes", "metadata_read_bytes", "metadata_written_bytes", "flushes")
     columns: dict[str, object] = {
         "time": pd.to_datetime(one.time_ns(), unit="ns", utc=True).as_unit("ns"),
-        **{name: one[name] for name in (*guest, *beneath, "copied_bytes")},
+        **{name: one[name] for name in (*guest, *beneath, "copied_bytes", "copy_read_bytes")},
         "layers_per_read": ratio(one["lookups"], one["block_reads"]),
         "write_amplification": ratio(one["written_bytes"], one["guest_written_bytes"]),
         "read_amplification": ratio(one["read_bytes"], one["guest_read_bytes"]),

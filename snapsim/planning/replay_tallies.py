@@ -25,6 +25,7 @@ PERCENTILES: Mapping[str, float] = MappingProxyType({"p50": 50, "p95": 95, "p99"
 _COUNTED = (
     "requests", "block_reads", "lookups", "guest_read_bytes", "guest_written_bytes", "read_bytes",
     "written_bytes", "metadata_read_bytes", "metadata_written_bytes", "flushes", "copied_bytes",
+    "copy_read_bytes",
     "offered_ns", "served_ns", "limits_ns", "finished", "done",
 )  # fmt: skip
 _SAMPLED = ("total", "live", "depth", "extents", "extent_bytes")
@@ -137,9 +138,12 @@ class Bursts:
     def add(self, age_ns: Int64Array, *, guest_written: Int64Array, written: Int64Array) -> None:
         """Count requests."""
         bins = np.searchsorted(AGES, age_ns, side="right") - 1
-        columns = zip(self.sums.values(), (1, guest_written, written), strict=True)
-        for column, values in columns:
-            np.add.at(column, bins, values)
+        for name, values in (
+            ("requests", np.ones_like(bins)),
+            ("guest_written_bytes", guest_written),
+            ("written_bytes", written),
+        ):
+            np.add.at(self.sums[name], bins, values)
 
     def record(self, age_ns: Int64Array, latency: Int64Array) -> None:
         """Count latencies."""

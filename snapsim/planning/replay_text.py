@@ -1,7 +1,7 @@
 """What a replay says: in plain values, and in words."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ __all__ = ["assumptions_of", "load_sentence", "summary_of", "text_of"]
 
 _TOTALS = (
     "requests", "guest_read_bytes", "guest_written_bytes", "read_bytes", "written_bytes",
-    "metadata_read_bytes", "metadata_written_bytes", "flushes", "copied_bytes",
+    "metadata_read_bytes", "metadata_written_bytes", "flushes", "copied_bytes", "copy_read_bytes",
 )  # fmt: skip
 
 
@@ -33,6 +33,7 @@ def summary_of(replayed: "Replayed") -> dict[str, object]:
     totals = {name: int(frame[name].sum()) for name in _TOTALS}
     return {
         "mechanism": replayed.mechanism.name,
+        "validated": replayed.mechanism.validated,
         "device": None if replayed.device is None else replayed.device.name,
         "policy": replayed.timeline.policy.describe(),
         "block_size": replayed.block_size,
@@ -75,9 +76,8 @@ def load_sentence(load: Load, frame: "pd.DataFrame") -> str:
             "nothing but how long the trace is"
         )
     if full:
-        intervals = "interval" if n == 1 else "intervals"
         return (
-            f"copes over the whole trace ({busy}), but in {full} of {n} {intervals} more is asked than it can "
+            f"copes over the whole trace ({busy}), but in {full} of {n} intervals more is asked than it can "
             "do, and requests wait"
         )
     return f"copes: {busy}, {_percent(float(frame['utilisation'].max()))} in the busiest interval"
@@ -154,39 +154,82 @@ def _lines(replayed: "Replayed") -> Iterator[tuple[str, str]]:
             yield f"latency of a {name}", _told(replayed.latencies[name])
     if load is not None:
         yield "the device", load_sentence(load, frame)
+    if replayed.baseline is not None:
+        yield "without snapshots", _plain(replayed.baseline)
+    yield "known how", _evidence(replayed)
     yield "coverage", replayed.coverage.verdict
 
 
+def _plain(baseline: "Replayed") -> str:
+    """Say what requests cost where there are no snapshots."""
+    frame, told = baseline.frame, []
+    for verb, done in (("write", "written"), ("read", "read")):
+        ratio = _over(int(frame[f"{done}_bytes"].sum()), int(frame[f"guest_{done}_bytes"].sum()))
+        if ratio is not None:
+            told.append(f"a {verb} {ratio:.3g} times")
+    if baseline.load is not None and baseline.load.saturated:
+        told.append("the device does not cope either")
+    elif baseline.load is not None:
+        told += [
+            f"99 % of {name}s up to {format_duration(round(one.percentile(99)))}"
+            for name, one in baseline.latencies.items()
+            if one.count and name != "all"
+        ]
+        told.append(f"the device busy {_percent(baseline.load.utilisation)} of the time")
+    return ", ".join(told)
+
+
+def _evidence(replayed: "Replayed") -> str:
+    """Say what was compared with the real system, and what is only modelled."""
+    told = "validated: the data that it keeps was compared with the real system"
+    if not replayed.mechanism.validated:
+        told = "modelled: the mechanism was not compared with the real system"
+    if replayed.device is None:
+        return told
+    measured = "measured" if replayed.device.validated else "modelled"
+    return f"{told}; latencies are those of a {measured} device"
+
+
 def _write(frame: "pd.DataFrame", operations: "pd.DataFrame") -> str:
-    guest, written = int(frame["guest_written_bytes"].sum()), int(frame["written_bytes"].sum())
-    upkeep = int(operations["written_bytes"].sum())
-    if not guest:
-        return f"the guest writes nothing; {format_size(written)} are written for snapshots and tables"
-    parts = {
-        "old data copied or filled in": int(frame["copied_bytes"].sum()),
-        "tables": int(frame["metadata_written_bytes"].sum()),
-        "taking and merging snapshots": upkeep,
-    }
-    told = ", ".join(f"{format_size(size)} {what}" for what, size in parts.items() if size)
-    whole = (
-        f"{written / guest:.3g} times what the guest writes: {format_size(written)} for {format_size(guest)}"
+    return _moved(
+        "write",
+        "written",
+        int(frame["guest_written_bytes"].sum()),
+        int(frame["written_bytes"].sum()),
+        {
+            "old data copied or filled in": int(frame["copied_bytes"].sum()),
+            "tables": int(frame["metadata_written_bytes"].sum()),
+            "taking and merging snapshots": int(operations["written_bytes"].sum()),
+        },
     )
-    return f"{whole}; {told}" if told else whole
 
 
 def _read(replayed: "Replayed") -> str:
-    frame = replayed.frame
-    guest, read = int(frame["guest_read_bytes"].sum()), int(frame["read_bytes"].sum())
+    frame, layers = replayed.frame, replayed.layers_per_read
+    told = _moved(
+        "read",
+        "read",
+        int(frame["guest_read_bytes"].sum()),
+        int(frame["read_bytes"].sum()),
+        {
+            "old data to copy or fill in": int(frame["copy_read_bytes"].sum()),
+            "tables": int(frame["metadata_read_bytes"].sum()),
+            "taking and merging snapshots": int(replayed.operations["read_bytes"].sum()),
+        },
+    )
+    if layers is None or layers <= 1:
+        return told
+    return f"{told}; a block is looked for in {layers:.3g} layers on average"
+
+
+def _moved(verb: str, done: str, guest: int, whole: int, parts: Mapping[str, int]) -> str:
+    """Say what stands behind the guest's requests of one direction."""
+    told = ", ".join(f"{format_size(size)} {what}" for what, size in parts.items() if size)
     if not guest:
-        return f"the guest reads nothing; {format_size(read)} are read for snapshots and tables"
-    layers = replayed.layers_per_read
-    looked = (
-        "" if layers is None or layers <= 1 else f"; a block is looked for in {layers:.3g} layers on average"
-    )
-    return (
-        f"{read / guest:.3g} times what the guest reads: {format_size(read)} for {format_size(guest)}, "
-        f"copying included{looked}"
-    )
+        return f"the guest {verb}s nothing; {format_size(whole)} are {done}{f': {told}' if told else ''}"
+    sizes = f"{format_size(whole)} for {format_size(guest)}"
+    text = f"{whole / guest:.3g} times what the guest {verb}s: {sizes}"
+    return f"{text}; {told}" if told else text
 
 
 def _burst(bursts: "pd.DataFrame", *, timed: bool) -> str:

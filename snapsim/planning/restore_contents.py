@@ -14,7 +14,7 @@ from snapsim.mechanisms import Mechanism
 from snapsim.planning.instants import given
 from snapsim.traces.trace import Trace
 from snapsim.types import Batch, Int64Array
-from snapsim.units import parse_duration
+from snapsim.units import format_size, parse_duration
 
 __all__ = ["States", "choose", "moment_ns", "organisation_of", "pieces", "states"]
 
@@ -195,11 +195,11 @@ def choose(state: States, part: str | Sequence[tuple[int, int]]) -> tuple[Int64A
     offset, length = extents.astype(np.int64).T
     if np.any(offset < 0) or np.any(length < 1) or np.any(length > state.capacity - offset):
         raise UsageError(
-            f"part holds an extent that is empty or outside the volume of {state.capacity:,} bytes"
+            f"part holds an extent that is empty or outside the volume of {format_size(state.capacity)}"
         )
     first, stop = offset // state.block_size, (offset + length - 1) // state.block_size + 1
     blocks = np.unique(np.concatenate([np.arange(a, b) for a, b in zip(first, stop, strict=True)]))
-    return blocks, f"{len(extents)} extents"
+    return blocks, f"{format_size(len(blocks) * state.block_size)} that were asked for"
 
 
 def _percent(part: str) -> float:

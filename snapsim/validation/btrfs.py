@@ -65,8 +65,8 @@ class BtrfsImage:
     def open(self) -> ImageFile:
         """Open the image.
 
-        A direct write to a `nodatacow` file is cut at the borders of what the kernel remembers of its extents;
-        one through the page cache only where a part of it stays in place.
+        A direct write to a `nodatacow` file is cut at the borders of what the kernel remembers of its
+        extents; one through the page cache only where a part of it stays in place.
         """
         return ImageFile(self.path(), direct=not self.in_place)
 
@@ -137,7 +137,7 @@ class BtrfsImage:
             if name is None:
                 fcntl.ioctl(folder, code)
             else:
-                # struct btrfs_ioctl_vol_args; Python takes more than 1024 bytes only as something to write into
+                # struct btrfs_ioctl_vol_args; of this size Python takes only what can be written into
                 fcntl.ioctl(folder, code, bytearray(struct.pack("q4088s", descriptor, name.encode())))
 
     @contextmanager
@@ -198,4 +198,8 @@ def validate_btrfs(
         "Linux": platform.release(),
         "sequences": len(sequences),
     }
-    return Outcome("btrfs", tuple(rows), configuration)
+    note = (
+        "discards are cut at the borders of blocks: otherwise btrfs now and then writes a block of zeroes "
+        "into a hole"
+    )
+    return Outcome("btrfs", tuple(rows), configuration, (note,))

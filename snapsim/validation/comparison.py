@@ -11,6 +11,10 @@ from snapsim.units import format_size
 
 __all__ = ["Outcome", "Row", "Total"]
 
+_HEADS: tuple[str, ...] = (
+    "what", "last predicted", "measured", "compared", "agree", "largest difference", "promised",
+)  # fmt: skip
+
 
 class Row(NamedTuple):
     """One figure of one state.
@@ -139,8 +143,7 @@ class Outcome:
     def _lines(self) -> Iterator[str]:
         about = ", ".join(f"{name} {value}" for name, value in self.configuration.items())
         yield f"{self.system} ({about})" if about else self.system
-        table = [("what", "predicted", "measured", "compared", "agree", "largest difference", "promised")]
-        table += [_cells(total) for total in self.totals]
+        table = [_HEADS, *map(_cells, self.totals)]
         widths = [max(len(cells[column]) for cells in table) for column in range(len(table[0]))]
         for cells in table:
             padded = (f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True))

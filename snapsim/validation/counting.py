@@ -81,7 +81,8 @@ class Calls(NamedTuple):
         Calls
             With the same `files`.
         """
-        return Calls(*(column[which] for column in self[:5]), self.files)  # type: ignore[arg-type]
+        step, kind, file, offset, length = (column[which] for column in self[:5])
+        return Calls(step, kind, file, offset, length, self.files)
 
     def number(self, kind: int, n_lines: int) -> Int64Array:
         """Return how many calls of a kind each step made, shape (n_lines + 2,)."""
@@ -117,8 +118,16 @@ def count_calls(command: Sequence[str], lines: Sequence[str]) -> Calls:
     """
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "calls"
-        tracer = ["strace", "-f", "-y", "--seccomp-bpf", "-s", "0", "-e", f"trace={_TRACED}", "-e", "signal=none"]
-        run(*tracer, "-o", str(log), *command, text="".join(f"{line}\n" for line in lines))
+        tracer = ["strace", "-f", "-y", "--seccomp-bpf", "-s", "0", "-e", f"trace={_TRACED}"]
+        run(
+            *tracer,
+            "-e",
+            "signal=none",
+            "-o",
+            str(log),
+            *command,
+            text="".join(f"{line}\n" for line in lines),
+        )
         with log.open(encoding="utf-8", errors="replace") as text:
             return parse_calls(text)
 
@@ -148,8 +157,8 @@ def parse_calls(lines: Iterable[str]) -> Calls:
         kind = _KINDS[name]
         offset, length = _extent(name, arguments, result)
         rows.append((max(step, 0) + (step >= 0), kind, files.setdefault(path, len(files)), offset, length))
-    columns = np.array(rows, np.int64).reshape(-1, 5).T
-    return Calls(*columns, tuple(files))
+    steps, kinds, places, offsets, lengths = np.array(rows, np.int64).reshape(-1, 5).T
+    return Calls(steps, kinds, places, offsets, lengths, tuple(files))
 
 
 def _whole_calls(lines: Iterable[str]) -> Iterator[tuple[str, int, str, str, int]]:

@@ -12,7 +12,7 @@ from snapsim.validation.comparison import Row
 from snapsim.validation.image_file import ImageFile, Stamps, read_stamps
 from snapsim.validation.operations import REQUESTS, Operation, epochs
 
-__all__ = ["Image", "compare"]
+__all__ = ["Image", "batch", "compare"]
 
 
 class Image(Protocol):
@@ -78,7 +78,7 @@ def compare(
         with image.open() as file:
             for request in requests:
                 file.request(request, stamps.request(request))
-        model.apply(_batch(requests))
+        model.apply(batch(requests))
         before = image.used()
         yield Row("data on the disk", "bytes", model.data_used, before, state=state)
         yield Row("data of the image", "bytes", model.mapped, image.mapped(), state=state)
@@ -107,7 +107,8 @@ def compare(
         yield Row("sectors with other contents", "count", 0, int(wrong), state=about)
 
 
-def _batch(requests: Sequence[Operation]) -> Batch:
+def batch(requests: Sequence[Operation]) -> Batch:
+    """Return requests as the columns that the engine takes."""
     n = len(requests)
     return Batch(
         np.zeros(n, np.int64),

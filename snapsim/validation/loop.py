@@ -15,9 +15,9 @@ __all__ = ["loop_mount"]
 def loop_mount(folder: Path, system: str, *, size: int, make: tuple[str, ...] = ()) -> Iterator[Path]:
     """Make a file system in a file and mount it for the length of a `with`.
 
-    The mount is taken out of the tree of folders at once, and the file's name is removed: what keeps both is a
-    descriptor of this process.  However the process ends, the kernel unmounts the file system, detaches the
-    loop device and frees the file's space.
+    The mount is taken out of the tree of folders at once, and the file's name is removed: what keeps both is
+    a descriptor of this process.  However the process ends, the kernel unmounts the file system, detaches
+    the loop device and frees the file's space.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """Sequences of operations that a real system and the simulator can both carry out."""
 
 from collections.abc import Iterable, Iterator
+from itertools import dropwhile, filterfalse, islice
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -122,8 +123,8 @@ def random_operations(
     out: list[Operation] = []
     kept: list[int] = []
     taken = 0
-    for count in rng.multinomial(requests, np.full(steps + 1, 1 / (steps + 1))).tolist():
-        if len(out):
+    for epoch, count in enumerate(rng.multinomial(requests, np.full(steps + 1, 1 / (steps + 1))).tolist()):
+        if epoch:
             step, taken = _step(rng, kept, taken, merges=merges)
             out.append(step)
         for _ in range(count):
@@ -132,9 +133,7 @@ def random_operations(
     return out
 
 
-def _step(
-    rng: np.random.Generator, kept: list[int], taken: int, *, merges: bool
-) -> tuple[Operation, int]:
+def _step(rng: np.random.Generator, kept: list[int], taken: int, *, merges: bool) -> tuple[Operation, int]:
     """Return what happens to snapshots, and how many were taken then; `kept` is brought up to date."""
     choice = rng.random()
     if not kept or choice < 0.5:
@@ -178,6 +177,7 @@ def trace_operations(
     keep: int = 3,
     how: str = "commit",
     block_size: int = _SECTOR,
+    reads: bool = False,
 ) -> list[Operation]:
     """Take the first requests of a trace and put snapshots between them.
 
@@ -201,6 +201,8 @@ def trace_operations(
         The way in which layers are merged.
     block_size : int
         Zeroes are widened to whole blocks, which systems treat alike.  [bytes]
+    reads : bool
+        Reads are among the requests; those before the first change never are.
 
     Returns
     -------
@@ -209,10 +211,10 @@ def trace_operations(
     """
     out: list[Operation] = []
     kept: list[int] = []
-    done = taken = 0
-    for kind, offset, length in _folded(batches, capacity=capacity, block_size=block_size):
-        if done == requests:
-            break
+    taken = 0
+    folded = dropwhile(_reads, _folded(batches, capacity=capacity, block_size=block_size))
+    wanted = folded if reads else filterfalse(_reads, folded)
+    for done, (kind, offset, length) in enumerate(islice(wanted, requests)):
         if done and done % every == 0:
             out.append(Operation("snapshot"))
             kept.append(taken)
@@ -220,8 +222,11 @@ def trace_operations(
             if len(kept) > keep:
                 out.append(Operation("delete", snapshot=kept.pop(0), how=how))
         out.append(Operation(kind, offset, length))
-        done += 1
     return out
+
+
+def _reads(request: tuple[str, int, int]) -> bool:
+    return request[0] == "read"
 
 
 def _folded(batches: Iterable[Batch], *, capacity: int, block_size: int) -> Iterator[tuple[str, int, int]]:

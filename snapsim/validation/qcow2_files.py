@@ -8,7 +8,7 @@ from snapsim.validation.operations import Operation
 from snapsim.validation.running import run
 from snapsim.validation.storage_daemon import StorageDaemon
 
-__all__ = ["InternalImage", "OverlayFiles", "tag_of"]
+__all__ = ["InternalImage", "OverlayFiles"]
 
 _COMMANDS = {
     "read": "read -q",
@@ -16,12 +16,6 @@ _COMMANDS = {
     "zeroes": "write -q -z -u",
     "flush": "flush",
 }
-_TAGS = 251  # patterns of one byte, from 1
-
-
-def tag_of(number: int) -> int:
-    """Return the byte that the write with this number fills its extent with."""
-    return 1 + number % _TAGS
 
 
 class _Images:
@@ -31,31 +25,50 @@ class _Images:
         self.folder, self.capacity = folder, capacity
         self._options = f"cluster_size={cluster_size},extended_l2={'on' if extended_l2 else 'off'}"
         self._extended = extended_l2
-        self._writes = 0
         self.files = [self._create(None)]
         """The files, the lowest first; the last is written to."""
 
-    def request(self, operations: Sequence[Operation]) -> None:
-        """Carry out requests, all in one process."""
+    def request(self, operations: Sequence[Operation], *, tag: int = 1) -> None:
+        """Carry out requests, all in one process; what is written is filled with one byte."""
         lines = []
         for kind, offset, length, *_ in operations:
             if kind == "write":
-                lines.append(f"write -q -P {tag_of(self._writes)} {offset} {length}\n")
-                self._writes += 1
+                lines.append(f"write -q -P {tag} {offset} {length}\n")
             else:
                 lines.append(f"{_COMMANDS[kind]} {offset} {length}\n" if length else "flush\n")
         if lines:
             said = run(
-                "qemu-io", "-f", "qcow2", "-t", "unsafe", "-d", "unmap", str(self.files[-1]), text="".join(lines)
+                "qemu-io",
+                "-f",
+                "qcow2",
+                "-t",
+                "unsafe",
+                "-d",
+                "unmap",
+                str(self.files[-1]),
+                text="".join(lines),
             )
             if "failed" in said or "error" in said:
-                raise MeasurementError(f"qemu-io could not carry out a request: {said.strip().splitlines()[-1]}")
+                raise MeasurementError(
+                    f"qemu-io could not carry out a request: {said.strip().splitlines()[-1]}"
+                )
 
     def _create(self, below: Path | None) -> Path:
         self._made = getattr(self, "_made", -1) + 1
         path = self.folder / f"layer{self._made}.qcow2"
         backing = () if below is None else ("-b", str(below), "-F", "qcow2")
-        run("qemu-img", "create", "-q", "-f", "qcow2", "-o", self._options, *backing, str(path), str(self.capacity))
+        run(
+            "qemu-img",
+            "create",
+            "-q",
+            "-f",
+            "qcow2",
+            "-o",
+            self._options,
+            *backing,
+            str(path),
+            str(self.capacity),
+        )
         return path
 
 
@@ -78,7 +91,9 @@ class OverlayFiles(_Images):
         """Freeze the active file and start one on top of it."""
         self.files.append(self._create(self.files[-1]))
 
-    def delete(self, place: int, how: str, watch: Callable[[], None] | None = None, *, speed: int = 0) -> None:
+    def delete(
+        self, place: int, how: str, watch: Callable[[], None] | None = None, *, speed: int = 0
+    ) -> None:
         """Merge the file of a snapshot and the one above it.
 
         Parameters
@@ -181,8 +196,9 @@ class InternalImage(_Images):
 
     def _do(self, what: str, name: str) -> None:
         file = self.files[0]
+        escaped = str(file).replace(",", ",,")
         unsafe = (
-            f"driver=qcow2,discard=unmap,cache.no-flush=on,file.driver=file,file.filename={str(file).replace(chr(44), chr(44) * 2)},"
+            f"driver=qcow2,discard=unmap,cache.no-flush=on,file.driver=file,file.filename={escaped},"
             "file.discard=unmap,file.cache.no-flush=on"
         )
         run("qemu-img", "snapshot", what, name, "--image-opts", unsafe)

@@ -151,15 +151,18 @@ def _header(file: BinaryIO, path: Path) -> _Header:
     (refcount_order,) = struct.unpack_from(">I", head, 96)
     if version != 3 or refcount_order < 3:
         raise MeasurementError(
-            f"{path} has version {version} and reference counts of {1 << refcount_order} bits: only version 3 "
-            "with at least 8 bits is read here"
+            f"{path} has version {version} and reference counts of {1 << refcount_order} bits: only "
+            "version 3 with at least 8 bits is read here"
         )
     return _Header(
         1 << cluster_bits,
         virtual_size,
         l1_entries,
         l1_offset,
-        *fields[9:13],
+        fields[9],
+        fields[10],
+        fields[11],
+        fields[12],
         (1 << refcount_order) // 8,
         bool(incompatible & _EXTENDED_L2),
     )

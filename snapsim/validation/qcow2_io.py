@@ -13,7 +13,7 @@ import numpy as np
 
 from snapsim.engine.replay import Replay
 from snapsim.mechanisms import mechanism
-from snapsim.types import READ, WRITE, Batch, Int64Array
+from snapsim.types import FLUSH, READ, WRITE, Batch, Int64Array
 from snapsim.units import KIB, MIB, format_size
 from snapsim.validation.comparison import Outcome, Row
 from snapsim.validation.counting import READ_CALL, WRITTEN, Calls, count_calls
@@ -75,9 +75,10 @@ def validate_first_touch(
     capacity: int = 256 * MIB,
     requests: int = 600,
     seed: int = 0,
+    batch: Batch | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Outcome:
-    """Compare the I/O of random 4 KiB writes over a full volume with one snapshot.
+    """Compare the I/O of random 4 KiB writes, or of other requests, over a full volume with one snapshot.
 
     Parameters
     ----------
@@ -91,13 +92,16 @@ def validate_first_touch(
         How many writes.
     seed : int
         Of their places.
+    batch : Batch, optional
+        Reads, writes and flushes within the disk, instead of these.
     progress : callable, optional
         Called with 1 after each case.
 
     Returns
     -------
     Outcome
-        For each case: bytes read and written per byte that the guest wrote, and flushes per write.
+        For each case: bytes written for each that the guest wrote, and bytes read for each that it read or
+        wrote.
 
     Raises
     ------
@@ -106,37 +110,38 @@ def validate_first_touch(
     """
     need("qemu-img", "qemu-io", "strace")
     rng = np.random.default_rng(seed)
-    offsets = rng.integers(0, capacity // _PAGE, requests) * _PAGE
-    batch = _batch(WRITE, offsets)
+    chosen = batch or _batch(WRITE, rng.integers(0, capacity // _PAGE, requests) * _PAGE)
     rows: list[Row] = []
     for number, case in enumerate(cases):
         place = folder / f"case{number}"
         place.mkdir()
         image = _prepare(case, place, capacity)
-        calls = _drive({"driver": "qcow2", "file": {"driver": "file", "filename": str(image)}}, batch)
-        chain = Replay.of(mechanism(case.mechanism), capacity=capacity, block_size=case.block_size)
-        chain.snapshot()
-        traffic, closing = chain.replay(batch), chain.metadata_flush()
-        names = ("read_bytes", "metadata_read_bytes", "written_bytes", "metadata_written_bytes", "flushes")
-        sums = {
-            name: int(getattr(traffic, name).sum() + getattr(closing, name).sum()) for name in names
-        }
-        guest = int(batch.length.sum())
-        read = (sums["read_bytes"] + sums["metadata_read_bytes"]) / guest
-        written = (sums["written_bytes"] + sums["metadata_written_bytes"]) / guest
-        real_read, real_written = (
-            calls.bytes(kind, requests)[1:].sum() / guest for kind in (READ_CALL, WRITTEN)
-        )
-        what = f"{case.mechanism}, {format_size(case.block_size)}"
-        rows += [
-            Row(f"write amplification, {what}", "ratio", written, float(real_written), False, _WITHIN),
-            Row(f"read amplification, {what}", "ratio", read, float(real_read), False, _WITHIN),
-        ]
+        calls = _drive({"driver": "qcow2", "file": {"driver": "file", "filename": str(image)}}, chosen)
+        rows += _amplification(case, capacity, chosen, calls)
         _remove(place)
         if progress is not None:
             progress(1)
-    about = {"QEMU": qemu_version(), "disk": format_size(capacity), "random 4 KiB writes": requests}
-    return Outcome("qcow2, I/O of first writes", tuple(rows), about)
+    what = "random 4 KiB writes" if batch is None else "requests"
+    about = {"QEMU": qemu_version(), "disk": format_size(capacity), what: len(chosen.op)}
+    return Outcome("qcow2, I/O after a snapshot", tuple(rows), about)
+
+
+def _amplification(case: Case, capacity: int, batch: Batch, calls: Calls) -> list[Row]:
+    chain = Replay.of(mechanism(case.mechanism), capacity=capacity, block_size=case.block_size)
+    chain.snapshot()
+    parts = (chain.replay(batch), chain.metadata_flush())
+    read = sum(int((one.read_bytes + one.metadata_read_bytes).sum()) for one in parts)
+    written = sum(int((one.written_bytes + one.metadata_written_bytes).sum()) for one in parts)
+    n = len(batch.op)
+    real_read, real_written = (int(calls.bytes(kind, n)[1:].sum()) for kind in (READ_CALL, WRITTEN))
+    guest, guest_written = int(batch.length.sum()), int(batch.length[batch.op == WRITE].sum())
+    what = f"{case.mechanism}, {format_size(case.block_size)}"
+    pairs = (("write", written, real_written, guest_written), ("read", read, real_read, guest))
+    return [
+        Row(f"{name} amplification, {what}", "ratio", predicted / base, measured / base, False, _WITHIN)
+        for name, predicted, measured, base in pairs
+        if base
+    ]
 
 
 def validate_chain_reads(
@@ -268,9 +273,9 @@ def _batch(op: int, offsets: Int64Array) -> Batch:
 
 def _drive(image: dict[str, object], batch: Batch) -> Calls:
     """Send requests to an image, one by one, and count what it does to its files."""
-    verbs = {READ: "read -q", WRITE: "write -q -P 2"}
+    verbs = {READ: "read -q {} {}", WRITE: "write -q -P 2 {} {}", FLUSH: "flush"}
     columns = (batch.op.tolist(), batch.offset.tolist(), batch.length.tolist())
-    lines = [f"{verbs[op]} {offset} {length}" for op, offset, length in zip(*columns, strict=True)]
+    lines = [verbs[op].format(offset, length) for op, offset, length in zip(*columns, strict=True)]
     calls = count_calls(["qemu-io", "-t", "none", f"json:{json.dumps(image)}"], lines)
     ours = np.array([name.endswith(".qcow2") for name in calls.files])
     return calls.select(ours[calls.file])

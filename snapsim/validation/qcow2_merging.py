@@ -3,9 +3,12 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from snapsim.mechanisms import mechanism
 from snapsim.units import MIB, format_size
 from snapsim.validation.comparison import Outcome, Row
+from snapsim.validation.image_file import physical_extents, union_bytes
 from snapsim.validation.operations import Operation, epochs
 from snapsim.validation.qcow2_files import OverlayFiles
 from snapsim.validation.qcow2_model import OverlayModel
@@ -19,20 +22,28 @@ class _Watch:
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = list(files)
-        self.length, self.space = self._now()
-        self.before = self.space
-        self.looks = 0
-        self.between = 0  # looks that met neither the beginning nor the end
+        self.length, self.space = self.before = self._now()
+        self._lengths: list[int] = []
 
     def __call__(self) -> None:
         length, space = self._now()
-        self.looks += 1
-        self.between += self.before < self.space < space
+        self._lengths.append(length)
         self.length, self.space = max(self.length, length), max(self.space, space)
 
+    @property
+    def looks(self) -> int:
+        """How often it looked."""
+        return len(self._lengths)
+
+    @property
+    def between(self) -> int:
+        """How many looks met the job half-way."""
+        return sum(self.before[0] < length < self.length for length in self._lengths)
+
     def _now(self) -> tuple[int, int]:
-        found = [file.stat() for file in self._files]
-        return sum(one.st_size for one in found), sum(one.st_blocks * 512 for one in found)
+        """Return lengths and space; blocks in which the file system notes extents are not the image's."""
+        extents = np.concatenate([physical_extents(file) for file in self._files])
+        return sum(file.stat().st_size for file in self._files), union_bytes(extents)
 
 
 def validate_merging(
@@ -64,7 +75,7 @@ def validate_merging(
     Returns
     -------
     Outcome
-        For every merge: the most that the files were long and took, before the one that is left over went.
+        For every merge: by how much the files got longer and took more, before one of them went.
 
     Raises
     ------
@@ -89,14 +100,14 @@ def validate_merging(
                 break
             if then.kind == "delete":
                 watch = _Watch(files.files)
-                before = watch.length
                 where = model.place(then.snapshot)
                 files.delete(where, then.how, watch, speed=speed)
                 growth = model.delete(then.snapshot, then.how)
                 state = f"sequence {number}, step {step}, {then.how}"
+                longest, most = watch.length - watch.before[0], watch.space - watch.before[1]
                 rows += [
-                    Row("length of all files while merging", "bytes", before + growth, watch.length, state=state),
-                    Row("extra space while merging", "bytes", growth, watch.space - watch.before, state=state),
+                    Row("extra length while merging", "bytes", growth.length, longest, state=state),
+                    Row("extra space while merging", "bytes", growth.space, most, state=state),
                 ]
                 looks, between = looks + watch.looks, between + watch.between
             else:

@@ -18,7 +18,7 @@ from snapsim.mechanisms import Mechanism
 from snapsim.types import Batch, Int64Array
 from snapsim.validation.operations import REQUESTS, Operation
 
-__all__ = ["InternalModel", "OverlayModel"]
+__all__ = ["Growth", "InternalModel", "OverlayModel"]
 
 _FREEING = ("discard", "zeroes")
 
@@ -42,6 +42,19 @@ class _File(NamedTuple):
     freed: bool = False
     skipped: bool = False
     lost: frozenset[int] = frozenset()
+
+
+class Growth(NamedTuple):
+    """What a merge adds to a file.
+
+    Attributes
+    ----------
+    length, space : int
+        [bytes]
+    """
+
+    length: int
+    space: int
 
 
 class _Model:
@@ -82,7 +95,8 @@ class _Model:
             chain.apply(Batch(columns[0], columns[1].astype(np.uint8), columns[2], columns[3]))
 
     def _take(self) -> None:
-        self._numbers.append([chain.snapshot() for chain in self.chains.values()][0])
+        taken = {chain.snapshot() for chain in self.chains.values()}  # all of them count alike
+        self._numbers.append(taken.pop())
 
     def _remove(self, snapshot: int, how: str) -> Mapping[str, Moves]:
         number = self._numbers[snapshot]
@@ -114,7 +128,7 @@ class OverlayModel(_Model):
     def __init__(self, mechanism: Mechanism, *, capacity: int, block_size: int) -> None:
         super().__init__(mechanism, capacity=capacity, block_size=block_size)
         self._files = [_File()]
-        self._entered: frozenset[int] = frozenset()  # tables of the lowest file with an entry that says something
+        self._entered: frozenset[int] = frozenset()  # tables of the lowest file in which an entry is set
 
     def request(self, operation: Operation) -> None:
         """Carry out one request."""
@@ -136,17 +150,11 @@ class OverlayModel(_Model):
         self._take()
         self._files.append(_File())
 
-    def delete(self, snapshot: int, how: str) -> int:
-        """Merge two files.
-
-        Returns
-        -------
-        int
-            By how much the files are longer at the worst moment, just before one of them goes.  [bytes]
-        """
+    def delete(self, snapshot: int, how: str) -> Growth:
+        """Merge two files; return what is needed until one of them goes."""
         place = self.place(snapshot)
         target = place if how == "commit" else place + 1
-        length = self.lengths()[target]
+        length, space = self.lengths()[target], self.in_use()[target]
         lower, upper = self._files[place : place + 2]
         lost = frozenset[int]() if place else self._lose(how)
         self._remove(snapshot, how)
@@ -155,7 +163,7 @@ class OverlayModel(_Model):
         merged = _File(kept.most, freed, lower.skipped or upper.skipped or freed, lost)
         self._files[place : place + 2] = [merged]
         self._files[place] = merged._replace(most=max(kept.most, int(self._payload()[place])))
-        return self.lengths()[place] - length
+        return Growth(self.lengths()[place] - length, self.in_use()[place] - space)
 
     def revert(self, snapshot: int) -> None:
         """Drop the files above a snapshot's and start a new one."""
@@ -188,10 +196,13 @@ class OverlayModel(_Model):
         return [not file.skipped for file in self._files]
 
     def _payload(self) -> Int64Array:
-        return self.clusters.layers() + self._table_counts()
+        held: Int64Array = self.clusters.layers() + self._table_counts()
+        return held
 
     def _table_counts(self) -> Int64Array:
-        return self.chains["tables"].layers() - np.array([len(file.lost) for file in self._files])
+        counts: Int64Array = self.chains["tables"].layers()
+        counts -= np.array([len(file.lost) for file in self._files])
+        return counts
 
     def _tables(self, operation: Operation) -> frozenset[int]:
         """Return the L2 tables that a request writes to."""

@@ -66,7 +66,8 @@ def run(*command: str, text: str | None = None) -> str:
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise SnapsimError(
-            f"{' '.join(command[:3])} ended with status {done.returncode}: {said[-1] if said else 'no message'}"
+            f"{' '.join(command[:3])} ended with status {done.returncode}: "
+            f"{said[-1] if said else 'no message'}"
         )
     return done.stdout
 

@@ -17,7 +17,7 @@ from snapsim.validation.running import need
 __all__ = ["StorageDaemon"]
 
 _PATIENCE = 30.0  # seconds for an answer
-_POLL = 0.002
+_POLL = 0.005
 
 
 class StorageDaemon:
@@ -41,11 +41,12 @@ class StorageDaemon:
         command = ["qemu-storage-daemon", "--chardev", f"socket,path={path},server=on,wait=off,id=control"]
         command += ["--monitor", "chardev=control"]
         for number, file in enumerate(files):
+            common = {"discard": "unmap", "cache": {"no-flush": True}}
             node = {
                 "driver": "qcow2",
                 "node-name": f"layer{number}",
                 "discard": "unmap",
-                "file": {"driver": "file", "filename": str(file), "discard": "unmap", "cache": {"no-flush": True}},
+                "file": {"driver": "file", "filename": str(file), **common},
                 "backing": f"layer{number - 1}" if number else None,
             }
             command += ["--blockdev", json.dumps(node)]

@@ -1,7 +1,6 @@
 """The same operations on a real XFS with reflink copies and in the block model, and what both say."""
 
 import fcntl
-import os
 import platform
 import struct
 from collections.abc import Callable, Sequence
@@ -103,18 +102,6 @@ class XfsImage:
     def _limit_copies(self, descriptor: int) -> None:
         wanted = _ATTRIBUTES.pack(_COPY_EXTENT_SIZE, 0, 0, 0, self.copy_extent_size)
         fcntl.ioctl(descriptor, _SET_ATTRIBUTES, wanted)
-
-
-def free_bytes(root: Path) -> int:
-    """Return the free space of a file system, once everything is written.  [bytes]"""
-    descriptor = os.open(root, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-        os.sync()
-        state = os.fstatvfs(descriptor)
-        return state.f_bfree * state.f_frsize
-    finally:
-        os.close(descriptor)
 
 
 def validate_xfs(

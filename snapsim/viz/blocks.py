@@ -192,10 +192,13 @@ def _arrows(axes: Axes, lines: list[Row], steps: Sequence[Step], *, frames: bool
 def _arrow(axes: Axes, block: int, start: int, stop: int, *, color: str, dotted: bool = False) -> None:
     """Draw an arrow from one row to another, beside the labels."""
     way = 1 if stop > start else -1
+    x, tail, head = block + 0.28, start + 0.05 * way, stop - 0.1 * way
+    if dotted:  # the head is drawn whole
+        axes.plot([x, x], [tail, head - 0.15 * way], color=color, linewidth=1.6, linestyle=":", zorder=5)
+        tail = head - 0.2 * way
     axes.add_patch(
         FancyArrowPatch(
-            (block + 0.28, start + 0.05 * way), (block + 0.28, stop - 0.1 * way), arrowstyle="-|>",
-            mutation_scale=11, linewidth=1.6, linestyle=":" if dotted else "-", color=color, zorder=5,
+            (x, tail), (x, head), arrowstyle="-|>", mutation_scale=11, linewidth=1.6, color=color, zorder=5,
             shrinkA=0, shrinkB=0,
         )
     )  # fmt: skip

@@ -10,13 +10,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from snapsim.errors import UsageError
-from snapsim.units import MIB, format_size
+from snapsim.units import DAY, HOUR, MIB, MILLISECOND, MINUTE, SECOND, format_duration, format_size
 from snapsim.viz.comparison import LOOKS
 from snapsim.viz.figure import Figure
 from snapsim.viz.labels import EndLabel, key_above, label_ends
-from snapsim.viz.replay_parts import column
-from snapsim.viz.scales import FloatArray
-from snapsim.viz.style import BLACK, BLUE, VERMILLION, new_figure, style
+from snapsim.viz.replay_parts import column, log_range, on_foot
+from snapsim.viz.scales import FloatArray, label_durations
+from snapsim.viz.style import BLACK, BLUE, VERMILLION, Series, new_figure, style
 
 _MARGIN = 1.15  # beyond the first and the last number of layers on a logarithmic axis
 
@@ -78,6 +78,94 @@ def chain_cost(frame: pd.DataFrame) -> Figure:
         ),
         alt=f"Lines over the layers of the chain, one for each of {len(caches)} cache sizes: {facts}.",
         text=f"Figure chain cost: {len(caches)} cache sizes, {layers[0]} to {layers[-1]} layers: {facts}",
+    )
+
+
+def commit_point(frame: pd.DataFrame) -> Figure:
+    """Draw the cost of reading through a chain beside that of a merge, and when the merge has paid.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        What `snapsim.commit_point` returns.
+
+    Returns
+    -------
+    Figure
+        Over the layers of the chain. On the left the device's time: what reads of an hour take longer than
+        through one layer, what a merge saves of that, and what the merge takes once. On the right how
+        long until the merge has paid; there is no point where it never does.
+
+    Raises
+    ------
+    UsageError
+        The frame is empty.
+    """
+    if frame.empty:
+        raise UsageError("there is no chain to draw: give at least one number of layers")
+    one = frame.sort_values("depth")
+    layers, pays = one["depth"].tolist(), column(one, "break_even_hours")
+    pays = np.where(np.isfinite(pays), pays * HOUR, np.nan)
+    costs = {name: column(one, name) for name in _COSTS}
+    low, high = log_range(*costs.values(), otherwise=float(SECOND))
+    low = max(low, high / _MOST_DECADES)  # what is hardly anything does not squeeze the rest
+    longest = float(np.nanmax(pays, initial=0.0))
+    unit, name = next((one for one in _UNITS if longest >= 2 * one[0]), _UNITS[-1])
+    with style():
+        fig = new_figure(figsize=(10.0, 3.8))
+        left, right = fig.subplots(1, 2, width_ratios=(1.35, 1))
+        left.set(yscale="log", ylim=(low, high))
+        keys: list[tuple[Artist, str]] = []
+        for cost, (text, look) in _COSTS.items():
+            (line,) = left.plot(
+                layers, on_foot(costs[cost], low), color=look.color, linestyle=look.dash, marker=look.marker,
+                markevery=max(len(layers) // 6, 1), label=text,
+            )  # fmt: skip
+            keys.append((line, look.color))
+        label_durations(left.yaxis, low, high)
+        left.set_ylabel("Time of the device, per hour or once")
+        key_above(left, keys)
+        right.plot(layers, pays / unit, color=BLUE, marker="o", markevery=max(len(layers) // 6, 1))
+        right.set_ylim(0, 1.12 * max(longest / unit, 1e-9))
+        right.set_ylabel(f"A merge has paid after [{name}]")
+        if np.isnan(pays).all():
+            right.set_yticks([])
+            right.text(0.5, 0.5, "it never pays", ha="center", va="center", transform=right.transAxes)
+        for axes in (left, right):
+            layers_axis(axes, layers)
+    facts = _said_commit(one, pays)
+    return Figure(
+        fig,
+        caption=(
+            f"When a merge pays: {facts}. Left, logarithmic: how much longer the reads of an hour take than "
+            "through one layer, what of that one merge saves each hour, and what it takes once."
+        ),
+        alt=f"Lines over the layers: costs on the left, when a merge has paid on the right: {facts}.",
+        text=f"Figure commit point: {layers[0]} to {layers[-1]} layers: {facts}",
+    )
+
+
+_COSTS = {
+    "extra_read_ns_per_hour": ("longer reads", Series(VERMILLION, "-", "o")),
+    "saved_ns_per_hour": ("a merge saves", Series(BLUE, "--", "s")),
+    "commit_ns": ("it takes once", Series(BLACK, ":", "D")),
+}
+_MOST_DECADES = 1e8
+_UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s"), (MILLISECOND, "ms"))
+
+
+def _said_commit(frame: pd.DataFrame, pays: FloatArray) -> str:
+    first, final = frame.iloc[0], frame.iloc[-1]
+    ends = (0, -1) if len(frame) > 1 else (0,)
+    said = ", ".join(
+        f"{'never' if np.isnan(pays[end]) else f'after {format_duration(round(pays[end]))}'} with "
+        f"{int(frame['depth'].iloc[end])} layers"
+        for end in ends
+    )
+    longer = format_duration(round(final["extra_read_ns_per_hour"]))
+    return (
+        f"a merge takes the device {format_duration(round(first['commit_ns']))} and has paid {said}; reads "
+        f"through {int(final['depth'])} layers take {longer} longer an hour"
     )
 
 

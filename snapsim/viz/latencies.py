@@ -30,24 +30,27 @@ from snapsim.viz.style import BLACK, GREY, SERIES, new_figure, style
 
 if TYPE_CHECKING:
     from snapsim.engine.histogram import Histogram
-    from snapsim.planning.replay import Comparison, Replayed
+    from snapsim.planning.mechanisms_compared import Comparison
+    from snapsim.planning.replay import Replayed
 
 _TICKS = (0.0, 50.0, 95.0, 99.0, 99.9, 99.99, 99.999)
 _POINTS = 400
 _LEAST = 2.0  # per cent of the requests, the fastest, may leave the picture at its foot
 _MOST_TAIL = 5.0
 _MOST_ROWS = 20
-_KINDS = {"read": "reads", "write": "writes"}
+_SIZES = (10.5, 8.5, 6.5, 4.5)  # of marks, so that equal percentiles lie inside each other
+_KINDS = {"read": "reads", "write": "writes", "all": "requests"}
 
 
-def latency_distribution(replayed: "Replayed | Mapping[str, Replayed]") -> Figure:
+def latency_distribution(replayed: "Replayed | Mapping[str, Replayed]", *, kind: str | None = None) -> Figure:
     """Draw how many requests take how long, with the tail pulled apart.
 
     Parameters
     ----------
     replayed : Replayed or mapping of str to Replayed
-        One replay, whose reads and writes are drawn; or at most six by the name that is written beside their
-        line, of which all requests are drawn.
+        One replay, or at most six by the name that is written beside their line.
+    kind : {"read", "write", "all"}, optional
+        Which requests; by default reads and writes of one replay, and all requests of several.
 
     Returns
     -------
@@ -58,9 +61,13 @@ def latency_distribution(replayed: "Replayed | Mapping[str, Replayed]") -> Figur
     Raises
     ------
     UsageError
-        A replay was made without a device, no request has a latency, or there are more than six.
+        A replay was made without a device, no request has a latency, there are more than six, or `kind` is
+        none of these.
     """
-    lines, runs = _lines(replayed)
+    if kind not in {None, *_KINDS}:
+        raise UsageError(f"kind={kind!r} is none of {', '.join(_KINDS)}")
+    lines, runs = _lines(replayed, kind)
+    of = f" of {_KINDS[kind]}" if kind in {"read", "write"} else ""
     tails = {name: _tail(one) for name, one in lines.items()}
     curves = {
         name: np.array([lines[name].percentile(_percent(float(at))) for at in tail])
@@ -86,7 +93,7 @@ def latency_distribution(replayed: "Replayed | Mapping[str, Replayed]") -> Figur
         ticks = [tick for tick in _TICKS if _at(tick) <= right]
         axes.set_xticks([_at(tick) for tick in ticks], [f"{tick:g} %" for tick in ticks])
         label_durations(axes.yaxis, low, high)
-        axes.set_xlabel("Requests that are not slower")
+        axes.set_xlabel(f"{_KINDS[kind or 'all'].capitalize()} that are not slower")
         axes.set_ylabel("Latency")
         label_ends(axes, ends)
     facts = "; ".join(f"{_named(name, runs[name])} {_said(one)}" for name, one in lines.items())
@@ -94,13 +101,13 @@ def latency_distribution(replayed: "Replayed | Mapping[str, Replayed]") -> Figur
     return Figure(
         fig,
         caption=(
-            f"Latency distribution: {'; '.join(dict.fromkeys(describe(run) for run in runs.values()))}. "
+            f"Latency distribution{of}: {'; '.join(dict.fromkeys(describe(run) for run in runs.values()))}. "
             f"Over all: {facts}. {loads} Marks: p50, p95, p99, p99.9. A line ends where fewer "
             "than one request is slower; what took no time stands at the foot. The axis of latency is "
             "logarithmic."
         ),
-        alt=f"{len(lines)} lines of latency over the share of requests that are not slower: {facts}. {loads}",
-        text=f"Figure latency distribution: {len(lines)} series: {facts}",
+        alt=f"{len(lines)} lines of latency{of} over the share that is not slower: {facts}. {loads}",
+        text=f"Figure latency distribution{of}: {len(lines)} series: {facts}",
     )
 
 
@@ -209,9 +216,9 @@ def _draw_latencies(axes: Axes, runs: "dict[str, Replayed]") -> None:
         line = on_foot(np.array(values), low)
         full = _saturated(run)
         axes.plot(line, np.full(len(line), row), color=GREY, linestyle=":" if full else "-", linewidth=1.2)
-        for value, (_, _, look, _) in zip(line, PERCENTILES.values(), strict=True):
+        for value, size, (_, _, look, _) in zip(line, _SIZES, PERCENTILES.values(), strict=True):
             axes.plot(
-                [value], [row], marker=look.marker, color=look.color, markersize=6, linestyle="none",
+                [value], [row], marker=look.marker, color=look.color, markersize=size, linestyle="none",
                 fillstyle="none" if full else "full", clip_on=False,
             )  # fmt: skip
         if full:
@@ -224,8 +231,8 @@ def _draw_latencies(axes: Axes, runs: "dict[str, Replayed]") -> None:
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     marks = [
-        Line2D([], [], marker=look.marker, color=look.color, linestyle="none", label=text)
-        for _, text, look, _ in PERCENTILES.values()
+        Line2D([], [], marker=look.marker, markersize=size, color=look.color, linestyle="none", label=text)
+        for size, (_, text, look, _) in zip(_SIZES, PERCENTILES.values(), strict=True)
     ]
     axes.legend(
         handles=marks, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(marks), borderaxespad=0.1,
@@ -234,7 +241,7 @@ def _draw_latencies(axes: Axes, runs: "dict[str, Replayed]") -> None:
 
 
 def _lines(
-    replayed: "Replayed | Mapping[str, Replayed]",
+    replayed: "Replayed | Mapping[str, Replayed]", kind: str | None
 ) -> "tuple[dict[str, Histogram], dict[str, Replayed]]":
     """Return what is drawn, and where it comes from, by name."""
     if isinstance(replayed, Mapping):
@@ -243,10 +250,11 @@ def _lines(
             raise UsageError(f"{len(runs)} lines cannot be told apart: draw at most {len(LOOKS)}")
         for run in runs.values():
             require_device(run)
-        lines = {name: run.latencies["all"] for name, run in runs.items()}
+        lines = {name: run.latencies[kind or "all"] for name, run in runs.items()}
     else:
         require_device(replayed)
-        lines = {text: replayed.latencies[kind] for kind, text in _KINDS.items()}
+        shown = ("read", "write") if kind is None else (kind,)
+        lines = {_KINDS[one]: replayed.latencies[one] for one in shown}
         runs = dict.fromkeys(lines, replayed)
     filled = {name: one for name, one in lines.items() if one.count}
     if not filled:

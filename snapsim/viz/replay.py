@@ -158,8 +158,8 @@ def latency_over_time(replayed: "Replayed") -> Figure:
         caption=(
             f"Latency over time: {describe(replayed)}. Over all: {said}. {loaded} "
             f"{said_operations(replayed.operations)} In an interval the lines lie in the order of their "
-            "names; a gap is an interval without requests, a line at the foot is 0: nothing had to be done. The "
-            "axis of latency is logarithmic."
+            "names; a gap is an interval without requests, a line at the foot is 0: nothing had to be done. "
+            "The axis of latency is logarithmic."
         ),
         alt=f"Four latency percentiles and the device's utilisation over {span}: {said}. {loaded}",
         text=f"Figure latency over time: 4 series, 0-{span}, {said}. {loaded}",

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from snapsim.engine.chain import Chain
 from snapsim.engine.extent_chain import LONGEST_EXTENT, ExtentChain
+from snapsim.engine.extent_lifetimes import ExtentCounter
 from snapsim.engine.lifetimes import Counting
 from snapsim.engine.reference_extents import ReferenceExtents
 from snapsim.errors import UsageError
@@ -232,3 +233,43 @@ def test_what_makes_no_sense_is_refused():
     for ask in (file.revert, file.exclusive, file.mapping):
         with pytest.raises(UsageError, match="there is no snapshot 3: 0"):
             ask(3)
+
+
+# --- lifetimes of extents
+# -----------------------------------------------------------------------------------------
+
+
+@given(
+    lives(large=False),
+    strategies.instants(),
+    st.sets(st.integers(0, 9)),
+    st.lists(st.integers(0, 40), max_size=3),
+)
+def test_one_pass_says_what_any_snapshots_take(life, instants, chosen, cuts):
+    """The matrix of extents, for some of its instants, against a chain that takes just those snapshots."""
+    how = {key: value for key, value in life.how.items() if key != "in_place"}
+    columns = zip(*(step.requests[:4] for step in life.steps), strict=True)
+    requests = Batch(*(np.concatenate(column) for column in columns))
+    counter = ExtentCounter(instants, **how)
+    matrix = counter.add_all(strategies.batches(requests, cuts)).finish()
+    kept = sorted(one for one in chosen if one < len(instants))
+    chain, block_size = ExtentChain(**how), how["block_size"]
+    edges = np.searchsorted(requests.time_ns, instants, side="left")
+    taken, done = [], 0
+    for now, edge in enumerate(edges.tolist()):
+        chain.apply(Batch(*(column[done:edge] for column in requests[:4])))
+        done = edge
+        assert matrix.live_blocks[now] * block_size == chain.present().size.sum()
+        held = matrix.snapshot_bytes([one for one in kept if one < now], now=now)
+        assert held + matrix.live_blocks[now] * block_size == chain.data_used
+        if now in kept:
+            taken.append(chain.snapshot())
+    if kept:
+        exclusive = matrix.exclusive_bytes(kept, now=len(instants) - 1)
+        assert exclusive.tolist() == [chain.exclusive(one) for one in taken]
+
+
+def test_instants_of_extents_must_increase():
+    for wrong in ([], [3, 3]):
+        with pytest.raises(UsageError, match="instants must be increasing"):
+            ExtentCounter(np.array(wrong), capacity=MIB)

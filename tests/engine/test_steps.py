@@ -11,7 +11,8 @@ from snapsim.engine.demonstration import demonstrate
 from snapsim.engine.places import held, rows
 from snapsim.engine.reference_chain import ReferenceChain
 from snapsim.engine.replay import FILLS, Replay
-from snapsim.engine.steps import REQUESTS, Operation, carry_out, explain_step
+from snapsim.engine.steps import REQUESTS, Operation, carry_out
+from snapsim.engine.telling import explain_step
 from snapsim.errors import UsageError
 from snapsim.testing import strategies
 from snapsim.types import FLUSH
@@ -123,6 +124,14 @@ def test_what_all_show_is_the_same_in_every_organisation(organisation):
     assert (disk.shows(0), disk.shows(1)) == (("v0",) * 3, ("v0", "v1", "v0"))
     assert disk.revert(0).after.shows() == ("v0",) * 3
     assert disk.shows() == ("v0", "v2", "-"), "the state before stays"
+
+
+def test_the_same_history_kept_in_another_way():
+    disk = demonstrate("shared-store", blocks=4).snapshot().after.write(1, blocks=2).after
+    assert disk.under("overlays").own_blocks() == {"layer of snapshot 0": 4, "active layer": 2}
+    assert disk.under("overlays").shows() == disk.shows()
+    with pytest.raises(UsageError, match="not one of shared-store"):
+        disk.under("tree")
 
 
 def test_a_write_in_each_organisation():

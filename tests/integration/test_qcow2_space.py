@@ -1,9 +1,7 @@
 """The promise about qcow2: what the matrix and the formulas predict is what real images take, to the byte."""
 
 import json
-import runpy
 import subprocess
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +12,9 @@ from snapsim.engine.metadata import Usage, file_bytes, metadata_bytes
 from snapsim.engine.qcow2_layout import Qcow2Layout
 from snapsim.types import DISCARD, WRITE, WRITE_ZEROES
 from snapsim.units import GIB, KIB, MIB
+from snapsim.validation.qcow2_image import read_image
 
 pytestmark = [pytest.mark.integration, pytest.mark.needs_program("qemu-img", "qemu-io")]
-
-read_image = runpy.run_path(str(Path(__file__).with_name("qcow2_image.py")), run_name="qcow2_image")[
-    "read_image"
-]
 
 EPOCH = 1_000_000_000  # ns
 QEMU_IO = {WRITE: "write -q", WRITE_ZEROES: "write -q -z -u", DISCARD: "discard -q"}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
+import snapsim as ss
 from snapsim import viz
 from snapsim.errors import UsageError
 from snapsim.units import DAY, MILLISECOND, MINUTE, SECOND
@@ -170,6 +171,18 @@ def test_distributions_of_several_replays_name_the_saturated_one():
     assert len(colors) == 4
 
 
+def test_distributions_can_be_of_reads_or_writes_alone(replay):
+    (axes,) = panels(viz.latency_distribution(replay, kind="write"))
+    assert axes.get_xlabel() == "Writes that are not slower"
+    assert [text.get_text() for text in axes.texts] == ["writes"]
+    figure = viz.latency_distribution({"one": replay, "other": replay}, kind="read")
+    reads = panels(figure)[0].lines[1].get_ydata()
+    assert reads[0] == replay.latencies["read"].percentile(50)
+    assert figure.text.startswith("Figure latency distribution of reads: 2 series: one p50")
+    with pytest.raises(UsageError, match="none of read, write, all"):
+        viz.latency_distribution(replay, kind="flush")
+
+
 def test_mechanisms_are_rows():
     comparison = make_comparison()
     figure = viz.mechanisms_compared(comparison)
@@ -200,6 +213,27 @@ def test_a_chain_is_drawn_beside_its_formula():
     np.testing.assert_allclose(extents.lines[0].get_ydata(), own["extents_per_mib"])
     np.testing.assert_allclose(rate.lines[0].get_ydata(), own["sequential_rate"] / 2**20)
     assert "1.01 with 2 MiB" in figure.text
+
+
+def test_a_merge_pays_where_the_frame_says():
+    frame = ss.commit_point(
+        reads_per_hour=1e5, passed=0.98, missed=0.2, layer_bytes="1GiB", device="hdd", depths=(2, 4, 8, 40)
+    )
+    figure = viz.commit_point(frame)
+    costs, pays = panels(figure)
+    for line, name in zip(
+        costs.lines, ("extra_read_ns_per_hour", "saved_ns_per_hour", "commit_ns"), strict=True
+    ):
+        np.testing.assert_array_equal(line.get_ydata(), frame[name])
+    assert pays.get_ylabel() == "A merge has paid after [min]"
+    np.testing.assert_allclose(pays.lines[0].get_ydata(), 60 * frame["break_even_hours"])
+    assert_readable(figure)
+    never = viz.commit_point(frame.assign(break_even_hours=np.inf, saved_ns_per_hour=0.0))
+    assert "has paid never with 2 layers" in never.text
+    assert_readable(never)
+    assert_readable(viz.commit_point(frame.iloc[:1]))
+    with pytest.raises(UsageError, match="at least one"):
+        viz.commit_point(frame.iloc[:0])
 
 
 def test_what_cannot_be_drawn_is_refused(replay):
