@@ -225,7 +225,9 @@ class CachedTables:
             file.cache[each] = True
         self.write_slices()
         self.storage.flush()
-        self.storage.row["metadata_written_bytes"] += (rules.table_slices - (stop - first)) * rules.slice_bytes
+        self.storage.row["metadata_written_bytes"] += (
+            rules.table_slices - (stop - first)
+        ) * rules.slice_bytes
         self.storage.write_table(_SECTOR)
         self.storage.flush()
         if rules.shared:
@@ -236,7 +238,9 @@ class CachedTables:
     @staticmethod
     def _rename(file: File, one: int, other: int) -> None:
         if one in file.cache:
-            file.cache = OrderedDict((other if key == one else key, value) for key, value in file.cache.items())
+            file.cache = OrderedDict(
+                (other if key == one else key, value) for key, value in file.cache.items()
+            )
 
     def prepare(self, first: int, stop: int, limit: int, fresh: int) -> None:
         """Look into the tables of blocks that are about to change."""
@@ -623,7 +627,7 @@ class ReferenceReplay(ReferenceChain):
                     if part and self.below(block):
                         self.tables.check_below(self.depth(block))
                         self.tables.look_through(block, self.depth(block))
-        filled = self.count_fill(first, stop - 1, low, high, head, tail)
+        filled = self.count_fill((first, stop - 1), (low, high), head, tail)
         old = self.place.get(first, first) if self.placed else first
         held = self.shown(first)
         self.take_places(first, stop, limit, fresh)
@@ -634,8 +638,9 @@ class ReferenceReplay(ReferenceChain):
                 self.tables.release(old)
         self.change(run)
 
-    def count_fill(self, first: int, last: int, low: int, high: int, head: int, tail: int) -> bool:
+    def count_fill(self, run: tuple[int, int], written: tuple[int, int], head: int, tail: int) -> bool:
         """Count what is filled in; return whether it is written with the new contents."""
+        (first, last), (low, high) = run, written
         sides = {(first, head)} if head and self.below(first) else set()
         sides |= {(last, -tail)} if tail and self.below(last) else set()
         if self.fill == "none" or not sides:
@@ -648,7 +653,7 @@ class ReferenceReplay(ReferenceChain):
                 for kind in ("read", "write"):
                     self.storage.data(kind, size)
             return False
-        if len(sides) == 2 and high - low <= self.gap:  # noqa: PLR2004  both sides
+        if len(sides) == 2 and high - low <= self.gap:
             self.storage.data("read", head + tail + high - low)
         else:
             for _, size in sides:

@@ -105,7 +105,7 @@ def table_cases(draw):
         period=draw(st.sampled_from((0, 1, 5))),
     )
     # a refcount block counts at least two clusters, or it would count nothing but itself
-    bits = draw(st.sampled_from([one for one in (0, 2, 8) if one <= 4 * block])) if kind == "cached" else 0
+    bits = draw(st.sampled_from([one for one in (0, 2, 8) if one <= 4 * block])) * (kind == "cached")
     how = {**how, "always": draw(st.booleans()), "places": draw(st.booleans())}
     directions = draw(st.lists(st.sampled_from(("commit", "stream")), min_size=1, max_size=3))
     steps = [step for step in steps if step.kind in {"requests", "snapshot", "delete"}]
