@@ -389,9 +389,9 @@ def take_clusters(rules, state, n, counts, ops):
     numbers = state.numbers
     first = numbers[BUMP]
     numbers[BUMP] += n * rules.unit
+    top = numbers[TOP]
     if rules.refblock_clusters == 0:
         return first
-    top = numbers[TOP]
     if state.files[top, SEARCHED] == 0:
         # after a file was opened, the first free cluster is looked for from its beginning
         state.files[top, SEARCHED] = 1
@@ -500,7 +500,7 @@ def _make_table(rules, state, one, fresh, counts, ops):
     flush(counts, ops)
     if rules.shared != 0:
         state.tables[table, TABLE_OWNER] = fresh
-        if copied:
+        if copied and rules.refblock_clusters > 0:
             _release(rules, state, old, counts, ops)
 
 

@@ -191,15 +191,19 @@ class Tables:
         return first + first // per if per else first
 
     def _new_file(self, layer: int, clusters: int) -> None:
-        """Note how many clusters a file has, refcount blocks included."""
+        """Open a file that has so many clusters, and make it the active one."""
+        self._count_clusters(layer, clusters)
+        self.state.refs[:] = 0
+        self.state.refs[kernels.NUMBER] = -1
+        self.state.numbers[[kernels.TABLES_NEED_REFS, kernels.REFS_NEED_TABLES]] = 0
+
+    def _count_clusters(self, layer: int, clusters: int) -> None:
+        """Note how many clusters a file has; refcount blocks come on top."""
         per = self.rules.refblock_clusters
         blocks = 0
         while per and blocks * per < clusters + blocks:
             blocks += 1
         self.state.files[layer] = clusters + blocks, blocks, 0, 0
-        self.state.refs[:] = 0
-        self.state.refs[kernels.NUMBER] = -1
-        self.state.numbers[[kernels.TABLES_NEED_REFS, kernels.REFS_NEED_TABLES]] = 0
 
     @property
     def layered(self) -> bool:
@@ -255,8 +259,9 @@ class Tables:
         # tables that only the other file had are new on the disk; what both have stays where it is cached
         new = (state.slices[:, kept] == kernels.MISSING) & (state.slices[:, gone] != kernels.MISSING)
         state.slices[new, kept] = kernels.ON_DISK
-        used = clusters + int((state.slices[:: self.rules.table_slices, kept] != kernels.MISSING).sum())
-        files = max(int(state.files[kept, kernels.CLUSTERS]), used + 2 + self._l1_clusters)
+        tables = int((state.slices[:: self.rules.table_slices, kept] != kernels.MISSING).sum())
+        had = int(state.files[kept, kernels.CLUSTERS] - state.files[kept, kernels.REFBLOCKS])
+        files = max(had, clusters + tables + 2 + self._l1_clusters)
         for name in ("slices", "slot"):
             column = getattr(state, name)
             column[:, gone:top] = column[:, gone + 1 : top + 1].copy()
@@ -264,19 +269,21 @@ class Tables:
             row = getattr(state, name)
             row[gone:top] = row[gone + 1 : top + 1].copy()
         state.numbers[kernels.TOP] = top - 1
+        state.numbers[kernels.N_DIRTY] = 0
+        seen = state.files[lower, kernels.SEARCHED :].copy()
         if lower + 1 == top:
-            state.numbers[kernels.N_DIRTY] = 0
             self._new_file(lower, files)
         else:
-            state.files[lower, kernels.CLUSTERS] = files
+            self._count_clusters(lower, files)
+            state.files[lower, kernels.SEARCHED :] = seen
 
     def drop_above(self, layer: int) -> None:
         """Forget the layers above one."""
         if self.layered:
             self.state.numbers[kernels.TOP] = layer
             self.state.numbers[kernels.N_DIRTY] = 0
-            files = int(self.state.files[layer, kernels.CLUSTERS])
-            self._new_file(layer, files)
+            files = self.state.files[layer]
+            self._new_file(layer, int(files[kernels.CLUSTERS] - files[kernels.REFBLOCKS]))
 
     def set_stores(self, n: int) -> None:
         """Keep areas for n stores, the newest last."""
