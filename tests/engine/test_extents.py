@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snapsim.engine.chain import Chain
@@ -16,6 +16,8 @@ from snapsim.errors import UsageError
 from snapsim.testing import strategies
 from snapsim.types import DISCARD, WRITE, Batch
 from snapsim.units import GIB, KIB, MIB, TIB
+
+LAW = settings(max_examples=max(settings.default.max_examples // 4, 20))  # the twins take them all
 
 
 class Life(NamedTuple):
@@ -121,6 +123,7 @@ def test_the_chain_agrees_with_dicts_over_several_leaves():
             agree(chain, reference)
 
 
+@LAW
 @given(lives(large=False))
 def test_without_bookends_it_is_the_chain_of_blocks(life):
     """Extents of one block cannot be referred to in part; btrfs then takes what the block model says."""
@@ -149,6 +152,7 @@ def test_without_bookends_it_is_the_chain_of_blocks(life):
         assert extents.waste == 0
 
 
+@LAW
 @given(lives(large=False))
 def test_deleting_every_snapshot_leaves_what_would_be_there_without(life):
     """Where every write makes new extents, snapshots leave no trace behind."""
@@ -239,6 +243,7 @@ def test_what_makes_no_sense_is_refused():
 # -----------------------------------------------------------------------------------------
 
 
+@LAW
 @given(
     lives(large=False),
     strategies.instants(),
