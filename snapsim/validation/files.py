@@ -8,11 +8,12 @@ import numpy as np
 
 from snapsim.engine.extent_chain import ExtentChain
 from snapsim.types import Batch
+from snapsim.units import MIB
 from snapsim.validation.comparison import Row
 from snapsim.validation.image_file import ImageFile, Stamps, read_stamps
 from snapsim.validation.operations import REQUESTS, Operation, epochs
 
-__all__ = ["Image", "batch", "compare"]
+__all__ = ["Image", "batch", "compare", "filled"]
 
 
 class Image(Protocol):
@@ -105,6 +106,27 @@ def compare(
         due = stamps.now if one is None else stamps.kept[one]
         wrong = np.count_nonzero(read_stamps(image.path(one)) != due)
         yield Row("sectors with other contents", "count", 0, int(wrong), state=about)
+
+
+def filled(sequence: Sequence[Operation], *, capacity: int, length: int = MIB) -> list[Operation]:
+    """Let a sequence begin with a full image.
+
+    Parameters
+    ----------
+    sequence : sequence of Operation
+        What comes after that.
+    capacity : int
+        Size of the image.  [bytes]
+    length : int
+        Of the requests that fill it, and so of its extents.  [bytes]
+
+    Returns
+    -------
+    list of Operation
+        Longer by those requests.
+    """
+    offsets = range(0, capacity, length)
+    return [*(Operation("write", offset, min(length, capacity - offset)) for offset in offsets), *sequence]
 
 
 def batch(requests: Sequence[Operation]) -> Batch:

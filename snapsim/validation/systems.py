@@ -1,6 +1,6 @@
 """Which systems can be compared, and what is compared of each."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from snapsim.types import Batch
 from snapsim.units import GIB, KIB, MIB
 from snapsim.validation.btrfs import validate_btrfs
 from snapsim.validation.comparison import Outcome
+from snapsim.validation.files import filled
 from snapsim.validation.operations import REQUESTS, Operation, random_operations, trace_operations
 from snapsim.validation.qcow2 import validate_external, validate_internal
 from snapsim.validation.qcow2_io import Case, validate_chain_reads, validate_first_touch
@@ -28,6 +29,7 @@ Progress = Callable[[int], None] | None
 
 _SECTOR = 512
 _BLOCK = 4 * KIB  # of the file systems
+_LONG_BLOCK = 64 * KIB  # requests to them are of some of these, and of parts
 _FEW = 2  # sequences whose merges are watched: that takes time
 _READS = 1000  # through a chain
 _SPARE = 8  # random sequences without a merge are passed over
@@ -253,7 +255,9 @@ def _file_system(
     if "space" not in order.checks:
         return []
     capacity = 64 * MIB
-    sequences: Sequence[Sequence[Operation]] = _sequences(order, capacity=capacity, block_size=_BLOCK)
+    sequences = _sequences(order, capacity=capacity, block_size=_LONG_BLOCK)
+    # every other one overwrites long extents in part: what is left of them pins the space of all of them
+    sequences[::2] = [filled(sequence, capacity=capacity) for sequence in sequences[::2]]
     return [compare(sequences, capacity=capacity, folder=folder, progress=progress)]
 
 

@@ -17,7 +17,7 @@ from snapsim.engine.lifetimes import Counting
 from snapsim.errors import SnapsimError
 from snapsim.units import GIB, KIB, MIB
 from snapsim.validation.btrfs import BtrfsImage, validate_btrfs
-from snapsim.validation.files import batch
+from snapsim.validation.files import batch, filled
 from snapsim.validation.image_file import Stamps
 from snapsim.validation.loop import loop_mount
 from snapsim.validation.operations import Operation, random_operations
@@ -32,12 +32,6 @@ MODES = pytest.mark.parametrize("in_place", [False, True], ids=["cow", "nodataco
 def folder():
     with mounting_folder("btrfs") as place:
         yield place
-
-
-def filled(capacity, piece, sequence):
-    """Begin with a full image, in extents of one size."""
-    fill = [Operation("write", offset, min(piece, capacity - offset)) for offset in range(0, capacity, piece)]
-    return [*fill, *sequence]
 
 
 def agrees(outcome):
@@ -56,7 +50,7 @@ def test_fifty_random_sequences_agree_in_every_state(folder, capacity, block, pi
     sequences = []
     for number in range(18):
         drawn = random_operations((number, block), capacity=capacity, block_size=block, requests=40, steps=8)
-        sequences.append(filled(capacity, piece, drawn) if piece else drawn)
+        sequences.append(filled(drawn, capacity=capacity, length=piece) if piece else drawn)
     outcome = validate_btrfs(sequences, capacity=capacity, folder=folder, in_place=in_place)
     compared = agrees(outcome)
     assert compared["data on the disk"] >= 18 * 8
@@ -129,7 +123,7 @@ def ratios(*, writes, length, in_place, image=None):
         places = rng.integers(0, capacity // length, writes)
         write([Operation("write", int(place) * length, length) for place in places])
 
-    write(filled(capacity, MIB, []))
+    write(filled([], capacity=capacity))
     burst()
     ratio()
     for number in range(3):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from snapsim.units import GIB, KIB, MIB
+from snapsim.validation.files import filled
 from snapsim.validation.image_file import Stamps, union_bytes
 from snapsim.validation.loop import loop_mount
 from snapsim.validation.operations import Operation, random_operations
@@ -26,10 +27,6 @@ def free_bytes(root):
     return state.f_bfree * state.f_frsize
 
 
-def fill(capacity):
-    return [Operation("write", offset, min(MIB, capacity - offset)) for offset in range(0, capacity, MIB)]
-
-
 @pytest.mark.parametrize(
     ("capacity", "block"),
     [(16 * MIB, 64 * KIB), (8 * MIB + 3 * 512, 4 * KIB)],
@@ -40,7 +37,7 @@ def test_random_sequences_agree_in_every_state(folder, capacity, block):
     sequences = []
     for number in range(25):
         drawn = random_operations((number, block), capacity=capacity, block_size=block, requests=40, steps=8)
-        sequences.append([*fill(capacity), *drawn] if number % 2 else drawn)
+        sequences.append(filled(drawn, capacity=capacity) if number % 2 else drawn)
     outcome = validate_xfs(sequences, capacity=capacity, folder=folder)
     assert outcome.agrees, outcome.frame[~outcome.frame.agrees].head(20).to_string()
     compared = {total.name: total.states for total in outcome.totals}
@@ -59,7 +56,7 @@ def test_what_comes_on_top_is_reserved_around_copies(folder, copy_extent_size, l
     with loop_mount(folder, "xfs", size=16 * GIB) as root:
         before = free_bytes(root)
         image = XfsImage(root, capacity=capacity, copy_extent_size=copy_extent_size)
-        for step in (fill(capacity), places):
+        for step in (filled([], capacity=capacity), places):
             with image.open() as file:
                 for one in step:
                     file.request(one, stamps.request(one))
