@@ -122,7 +122,7 @@ class SharedDevice:
         self._collected = 0
         self._parts = _Waiting(*_nothing())
         self._resume = -(1 << 62)
-        self._n = self._work = 0
+        self._n = self._work = self._stops = 0
         self._first, self._last, self._end = (1 << 62), -(1 << 62), -(1 << 62)
         self._number = self._arrival = self._kind = np.empty(0, np.int64)
 
@@ -234,7 +234,10 @@ class SharedDevice:
 
     def _add(self, issue: Int64Array, waiting: _Waiting) -> Completed:
         n = len(issue)
-        if waiting.kind[0] != STOP:  # a snapshot long before or after the requests says nothing about them
+        if waiting.kind[0] != STOP:
+            if self._last >= self._first:
+                self._work += self._stops
+            self._stops = 0
             self._first = min(self._first, int(waiting.arrival[0]))
             self._last = max(self._last, int(waiting.arrival[-1]))
         self._number = np.concatenate((self._number, self._n + np.arange(n, dtype=np.int64)))
@@ -250,8 +253,11 @@ class SharedDevice:
         place = np.searchsorted(self._number, done.request)
         finish = done.finish_ns + self._origin
         self._listen(Finished(self._arrival[place], finish, self._kind[place], done.service_ns))
-        self._work += int(done.service_ns.sum())
-        self._end = max(self._end, int(finish.max()))
+        stops = self._kind[place] == STOP
+        # what is done to snapshots before the first request and after the last one says nothing about them
+        self._stops += int(done.service_ns[stops].sum())
+        self._work += int(done.service_ns[~stops].sum())
+        self._end = max(self._end, int(finish[~stops].max(initial=self._end)))
         left = np.ones(len(self._number), np.bool_)
         left[place] = False
         self._number, self._arrival, self._kind = (
