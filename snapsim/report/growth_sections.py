@@ -70,14 +70,14 @@ def growth_sections(growth: Growth, lifetimes: LifetimeMatrix | None) -> Iterato
         "policy", "The policy", Text(f"{policy.describe()}."), Code(policy.to_toml(), "The policy as TOML")
     )
     yield section("snapshots", "Snapshots at the end", _snapshots(growth))
-    yield section("mechanism", "The mechanism", *_mechanism(growth.mechanism, growth.block_size))
+    yield section("mechanism", "The mechanism", *mechanism_blocks(growth.mechanism, growth.block_size))
     assumed = [text for text in growth.assumptions if text not in growth.mechanism.caveats]
     yield section("assumptions", "What was assumed", bullets(assumed))
 
 
-def provenance_section(growth: Growth) -> Section:
+def provenance_section(provenance: Mapping[str, object]) -> Section:
     """Return what the answer was made from and with."""
-    rows = [row for row in _flat(growth.provenance) if row[0] != "policy"]
+    rows = [row for row in _flat(provenance) if row[0] != "policy"]
     return section("provenance", "Where this comes from", facts("Versions, trace and parameters", rows))
 
 
@@ -138,7 +138,8 @@ def _snapshots(growth: Growth) -> Table | Text:
     return Table(f"{len(frame):,} snapshots, newest first{shown}", head, rows, frozenset({1, 2, 3}))
 
 
-def _mechanism(mechanism: Mechanism, block_size: int) -> Iterator[Block | None]:
+def mechanism_blocks(mechanism: Mechanism, block_size: int) -> Iterator[Block | None]:
+    """Yield what a mechanism is, what of it was compared with the real system, and its caveats."""
     kind = f"{mechanism.title}: {mechanism.family}, {mechanism.block.name}s of {format_size(block_size)}."
     yield Text(kind)
     rows = tuple((item.about.capitalize(), item.status, item.source) for item in mechanism.evidence)
