@@ -9,7 +9,7 @@ from cyclopts import Group, Parameter
 from snapsim.cli.app import group as new_group
 from snapsim.cli.happening import Happening, clock_of
 from snapsim.cli.output import check_writable, print_json, write_csv
-from snapsim.cli.progress import bar
+from snapsim.cli.progress import bar, doing
 from snapsim.cli.reading import File, Json, Reading
 from snapsim.cli.replaying import Replaying, one_volume, timeline_of
 from snapsim.cli.rules import Rules, policy_of
@@ -40,6 +40,7 @@ def replay(
     initial: Annotated[str, Parameter(metavar="WHAT", help=INITIAL_HELP)] = "thick",
     baseline: bool = False,
     reading: Reading = Reading(),  # noqa: B008  frozen
+    report: Annotated[Path | None, Parameter(metavar="PAGE.html", group=_OUTPUT)] = None,
     csv: Annotated[Path | None, Parameter(metavar="FILE.csv", group=_OUTPUT)] = None,
     operations: Annotated[Path | None, Parameter(metavar="FILE.csv", group=_OUTPUT)] = None,
     as_json: Annotated[Json, Parameter(group=_OUTPUT)] = False,
@@ -76,6 +77,8 @@ def replay(
         Replay the trace once more without any snapshot, to see what snapshots add.
     reading : Reading
         How to read the trace.
+    report : Path, optional
+        Write one HTML page with figures; it needs nothing from elsewhere.
     csv : Path, optional
         Write what was counted over time, a row an interval.
     operations : Path, optional
@@ -91,7 +94,8 @@ def replay(
     how = replaying.keywords()
     happening.keywords()
     clock_of(chosen, every)
-    files = {kind: path for kind, path in (("csv", csv), ("operations", operations)) if path is not None}
+    wanted = (("report", report), ("csv", csv), ("operations", operations))
+    files = {kind: path for kind, path in wanted if path is not None}
     for path in files.values():
         check_writable(path)
 
@@ -105,8 +109,13 @@ def replay(
                 volume, timeline, system, initial=initial, baseline=baseline, progress=progress, **how
             )
     frames = {"csv": answer.frame, "operations": answer.operations}
-    for kind, path in files.items():
-        write_csv(frames[kind], path)
+    for kind in frames.keys() & files.keys():
+        write_csv(frames[kind], files[kind])
+    if report is not None:
+        with doing(f"writing {report}"):
+            from snapsim.report import write_replay
+
+            write_replay(answer, report, trace=volume)
     if as_json:
         print_json({**answer.summary(), "files": files})
         return

@@ -129,6 +129,17 @@ def test_mistakes_are_one_sentence(refused, stored, options, told):
     assert told in refused("replay", stored, *RULES, *options, status=2)
 
 
+def test_the_page_shows_the_answer(run, refused, stored, tmp_path):
+    page = tmp_path / "page.html"
+    got = run("replay", stored, *RULES, "--report", page, "--json")
+    assert got.status == 0, got.err
+    assert got.json["files"] == {"report": str(page)}
+    source = page.read_text()
+    assert source.startswith("<!DOCTYPE html>")
+    assert "Latency over time: " in source
+    assert "is no file but a device" in refused("replay", stored, *RULES, "--report", "/dev/null", status=2)
+
+
 def test_a_policy_is_needed(refused, stored):
     assert "which snapshots are taken and kept?" in refused("replay", stored, status=2)
 
