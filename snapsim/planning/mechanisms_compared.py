@@ -14,6 +14,7 @@ from snapsim.errors import UsageError
 from snapsim.mechanisms import Mechanism
 from snapsim.mechanisms import mechanism as find_mechanism
 from snapsim.planning.replay import Replayed, replay, share
+from snapsim.planning.replay_text import io_validated
 from snapsim.policy.timeline import Timeline
 from snapsim.traces.trace import Trace
 from snapsim.units import format_duration, format_size
@@ -63,7 +64,7 @@ class Comparison:
         timed = ("read 99 %", "write 99 %", "pause", "busy")
         table: list[tuple[str, ...]] = [heads if first.device is None else (*heads, *timed)]
         for row in self.frame.to_dict("records"):
-            known = "validated" if self.runs[row["mechanism"]].mechanism.validated else "modelled"
+            known = "validated" if io_validated(self.runs[row["mechanism"]].mechanism) else "modelled"
             name, *others = _cells(row, timed=first.device is not None)
             table.append((name, known, *others))
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from snapsim.engine.histogram import Histogram
     from snapsim.planning.replay import Replayed
 
-__all__ = ["assumptions_of", "load_sentence", "summary_of", "text_of"]
+__all__ = ["assumptions_of", "io_validated", "load_sentence", "summary_of", "text_of"]
 
 _TOTALS = (
     "requests", "guest_read_bytes", "guest_written_bytes", "read_bytes", "written_bytes",
@@ -33,7 +33,7 @@ def summary_of(replayed: "Replayed") -> dict[str, object]:
     totals = {name: int(frame[name].sum()) for name in _TOTALS}
     return {
         "mechanism": replayed.mechanism.name,
-        "validated": replayed.mechanism.validated,
+        "validated": io_validated(replayed.mechanism),
         "device": None if replayed.device is None else replayed.device.name,
         "policy": replayed.timeline.policy.describe(),
         "block_size": replayed.block_size,
@@ -179,11 +179,16 @@ def _plain(baseline: "Replayed") -> str:
     return ", ".join(told)
 
 
+def io_validated(mechanism: Mechanism) -> bool:
+    """Say whether the I/O behind requests was compared with the real system."""
+    return mechanism.io is not None and mechanism.io.validated
+
+
 def _evidence(replayed: "Replayed") -> str:
     """Say what was compared with the real system, and what is only modelled."""
-    told = "validated: the data that it keeps was compared with the real system"
-    if not replayed.mechanism.validated:
-        told = "modelled: the mechanism was not compared with the real system"
+    told = "modelled: what requests do was not compared with the real system"
+    if io_validated(replayed.mechanism):
+        told = "validated: what requests do was compared with the real system"
     if replayed.device is None:
         return told
     measured = "measured" if replayed.device.validated else "modelled"
