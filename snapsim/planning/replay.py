@@ -235,7 +235,9 @@ def replay(
             "merge_speed is 0, so that no merge would ever end: give bytes a second, such as 64MiB"
         )
     last = max(trace.last_ns, _last_event(timeline) - trace.start_ns)
-    first = min(0, int(timeline.instants[timeline.created[0]]) - trace.start_ns if len(timeline) else 0)
+    first = trace.last_ns - trace.span_ns
+    if len(timeline):
+        first = min(first, int(timeline.instants[timeline.created[0]]) - trace.start_ns)
     length = _length(interval, span_ns=last - first)
     intervals, bursts = Intervals(length, start_ns=trace.start_ns, first_ns=first), Bursts()
     intervals.put(int(intervals.place(np.array([last]))[0]), requests=0)

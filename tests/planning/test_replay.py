@@ -158,6 +158,15 @@ def test_intervals_follow_the_clock(trace, answer):
     np.testing.assert_array_equal(answer.frame["guest_written_bytes"], by_hand)
 
 
+def test_a_part_of_a_trace_begins_where_it_begins(trace):
+    part = trace.window("10min", "15min")
+    late = RULES.timeline(minutes(trace).instants[12:17])
+    got = ss.replay(part, late, device="nvme", interval="1min")
+    assert got.frame["time"].iloc[0] == pd.Timestamp("2026-03-01T00:10:00Z")
+    assert got.frame["requests"].iloc[0] > 0
+    assert got.latencies["all"].count == len(part)
+
+
 def test_amplification_without_requests_is_not_known(trace, timeline):
     got = ss.replay(trace, timeline, "qcow2-external", None, interval="100ms")
     idle = got.frame["guest_written_bytes"] == 0
