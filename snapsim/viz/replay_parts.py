@@ -154,8 +154,9 @@ def describe(replayed: "Replayed") -> str:
 
 
 def modelled(name: str, replayed: "Replayed") -> str:
-    """Return a name, with a label where the mechanism was not compared with the real system."""
-    return name if replayed.mechanism.validated else f"{name} (modelled)"
+    """Return a name, with a label where the mechanism's I/O was not compared with the real system."""
+    ways = replayed.mechanism.io
+    return name if ways is not None and ways.validated else f"{name} (modelled)"
 
 
 def said_operations(operations: pd.DataFrame) -> str:

@@ -200,6 +200,8 @@ def test_mechanisms_are_rows():
     assert "dm-thin (modelled) 5.01 written" in figure.text
     assert "(modelled)" in viz.amplification(comparison.runs["dm-thin"]).caption
     assert "(modelled)" not in viz.amplification(comparison.runs["qcow2-external"]).caption
+    # its space was compared, its I/O was not
+    assert "(modelled)" in viz.amplification(make_replay(mechanism="xfs-reflink")).caption
     assert [text.get_text() for text in latency.texts] == ["saturated"]
     assert "qcow2-internal" in figure.text.split(";")[-1]
     assert figure.text.endswith("(saturated)")
