@@ -247,7 +247,7 @@ def pieces(
     cuts = [contents.first, state.now.first]
     cuts += [] if base is None else [base.first]
     cuts += [] if only is None else [_edges(only)]
-    first = np.unique(np.concatenate(cuts))
+    first = _merged(cuts)
     first = first[first < state.n_blocks]
     stop = np.append(first[1:], state.n_blocks)[: len(first)]
     birth = _birth_at(contents, first)
@@ -272,6 +272,14 @@ def pieces(
     low, high, origin = (each[chosen] * size for each in (first, stop, source))
     length = np.minimum(high, state.capacity) - low
     return _joined(Pieces(origin, low, length)), discarded
+
+
+def _merged(parts: Sequence[Int64Array]) -> Int64Array:
+    """Return sorted arrays as one, each value once: a stable sort merges them, hashing them is slower."""
+    every: Int64Array = np.sort(np.concatenate(parts), kind="stable")
+    begins = np.append(True, every[1:] != every[:-1])[: len(every)]
+    merged: Int64Array = every[begins]
+    return merged
 
 
 def _edges(blocks: Int64Array) -> Int64Array:
