@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from snapsim.devices import Device
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from snapsim.engine.histogram import Histogram
     from snapsim.planning.replay import Replayed
 
-__all__ = ["assumptions_of", "io_validated", "load_sentence", "summary_of", "text_of"]
+__all__ = ["assumptions_of", "io_validated", "lines_of", "load_sentence", "summary_of", "text_of"]
 
+_WIDTH = 88  # of a sentence, beside what it is about
 _TOTALS = (
     "requests", "guest_read_bytes", "guest_written_bytes", "read_bytes", "written_bytes",
     "metadata_read_bytes", "metadata_written_bytes", "flushes", "copied_bytes", "copy_read_bytes",
@@ -62,7 +64,9 @@ def text_of(replayed: "Replayed") -> str:
     """Return what a replay found, for people."""
     where = "" if replayed.device is None else f", on {replayed.device.title}"
     lines = [f"{replayed.timeline.policy.describe()} on {replayed.mechanism.title}{where}"]
-    lines += [f"  {head:<18}  {text}" for head, text in _lines(replayed)]
+    for head, text in lines_of(replayed):
+        first, *others = wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
+        lines += [f"  {head:<18}  {first}", *(f"{'':22}{other}" for other in others)]
     return "\n".join(lines)
 
 
@@ -137,7 +141,8 @@ def assumptions_of(
     return tuple(dict.fromkeys(texts))
 
 
-def _lines(replayed: "Replayed") -> Iterator[tuple[str, str]]:
+def lines_of(replayed: "Replayed") -> Iterator[tuple[str, str]]:
+    """Yield what a replay found: what it is about, and a sentence."""
     frame, operations, load = replayed.frame, replayed.operations, replayed.load
     told = load is not None and not load.saturated  # what a saturated device takes says nothing
     yield "blocks of", format_size(replayed.block_size)

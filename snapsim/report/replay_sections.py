@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from snapsim import viz
 from snapsim.planning.replay import Replayed
+from snapsim.planning.replay_text import lines_of
 from snapsim.report.blocks import Code, Section, Table, Text, bullets, facts, picture, section
 from snapsim.report.growth_sections import mechanism_blocks
 from snapsim.units import format_duration, format_size
@@ -19,7 +20,7 @@ def replay_title(replayed: Replayed) -> str:
 
 def replay_answer(replayed: Replayed) -> str:
     """Give the answer in a few sentences: what a write takes, whether the device copes, what it is worth."""
-    found = dict(_numbers(replayed))
+    found = dict(lines_of(replayed))
     load = f" The device {found['the device']}." if "the device" in found else ""
     return f"A write takes {found['a write']}.{load} {replayed.coverage.verdict}"
 
@@ -43,7 +44,7 @@ def replay_sections(replayed: Replayed) -> Iterator[Section]:
     timed = [viz.latency_over_time, viz.latency_distribution] if _has_latencies(replayed) else []
     drawn += [draw(replayed) for draw in timed]
     policy = replayed.timeline.policy
-    yield section("numbers", "Key numbers", facts("What snapshots cost the guest", list(_numbers(replayed))))
+    yield section("numbers", "Key numbers", facts("What snapshots cost the guest", list(lines_of(replayed))))
     yield section("figures", "Over time", *map(picture, drawn))
     yield section(
         "policy", "The policy", Text(f"{policy.describe()}."), Code(policy.to_toml(), "The policy as TOML")
@@ -52,13 +53,6 @@ def replay_sections(replayed: Replayed) -> Iterator[Section]:
     yield section("mechanism", "The mechanism", *mechanism_blocks(replayed.mechanism, replayed.block_size))
     assumed = [text for text in replayed.assumptions if text not in replayed.mechanism.caveats]
     yield section("assumptions", "What was assumed", bullets(assumed))
-
-
-def _numbers(replayed: Replayed) -> Iterator[tuple[str, str]]:
-    """Yield the lines of the answer's text: what it is about, and what was found."""
-    for line in replayed.text().splitlines()[1:]:
-        name, _, text = line.strip().partition("  ")
-        yield name, text.strip()
 
 
 def _has_latencies(replayed: Replayed) -> bool:

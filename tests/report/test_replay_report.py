@@ -44,9 +44,10 @@ def test_the_page_holds_the_answer_its_figures_and_the_trace(page):
 def test_its_numbers_are_the_lines_of_the_text(page):
     answer, page = page
     numbers = dict(rows(page, "What snapshots cost the guest"))
-    for line in answer.text().splitlines()[1:]:
-        name, text = line[2:20].strip(), line[22:].strip()
-        assert numbers[name] == text
+    told = " ".join(answer.text().split())
+    assert len(numbers) > 5
+    for name, text in numbers.items():
+        assert f"{name} {text}" in told
 
 
 def test_every_snapshot_that_was_taken_or_deleted_has_a_row(page):
