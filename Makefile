@@ -48,9 +48,17 @@ format: $(VENV)/.dev  ## let ruff reformat and repair what it can
 	$(VENV)/bin/ruff check --quiet --fix-only .
 	$(VENV)/bin/ruff format .
 
+# Two rows side by side, each as long as the other: nothing in one needs anything of the other.
 .PHONY: test
-test: system-packages $(VENV)/.dev  ## every test: compiled, then the kernels as plain Python, then the notebooks
+test: system-packages $(VENV)/.dev  ## every test: compiled; beside them the kernels as plain Python, then the notebooks
+	@$(MAKE) --jobs=2 --output-sync=recurse test-compiled test-beside
+
+.PHONY: test-compiled
+test-compiled: $(VENV)/.dev  ## the tests with the compiler
 	$(PYTEST)
+
+.PHONY: test-beside
+test-beside: $(VENV)/.dev
 	@$(MAKE) test-nojit
 	@$(MAKE) notebooks
 
