@@ -340,7 +340,6 @@ _QUANTITIES = (
     Quantity("reset_bytes", "int64", "bytes", "Copied by a reset", "What resetting all clones copies."),
     Quantity("reset_ns", "int64", "ns", "Reset", "How long resetting all clones takes, one after the other."),
     Quantity("saved_bytes", "int64", "bytes", "Saved", "Less than full copies."),
-    Quantity("moved_bytes", "int64", "bytes", "Moved", "Read from one place and written to another."),
     Quantity("guest_read_bytes", "int64", "bytes", "Read by the guest", "Bytes that READ requests ask for."),
     Quantity(
         "guest_written_bytes",
@@ -437,7 +436,13 @@ _QUANTITIES = (
     ),
     Quantity("action", "object", "", "Action", 'What happens to a snapshot: "create" or "delete".'),
     Quantity("pause_ns", "float64", "ns", "Pause", "How long the guest waits while a snapshot is taken."),
-    Quantity("moved_bytes", "int64", "bytes", "Moved", "Data that a deletion moves into a neighbour."),
+    Quantity(
+        "moved_bytes",
+        "int64",
+        "bytes",
+        "Moved",
+        "Data that a deletion moves into a neighbour, or a restore copies.",
+    ),
     Quantity(
         "extra_bytes",
         "int64",

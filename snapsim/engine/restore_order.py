@@ -70,7 +70,7 @@ class LazyRestore:
     >>> lazy = LazyRestore(np.array([0, 1]), capacity=8192, block_size=4096, step_ns=10, fetch_ns=30)
     >>> reads = Batch(np.array([5, 6]), np.zeros(2, np.uint8), np.array([0, 4096]), np.array([4096, 4096]))
     >>> lazy.use(reads).stall_ns.tolist()
-    [5, 29]
+    [5, 9]
     """
 
     def __init__(
