@@ -1,12 +1,12 @@
 """Real qcow2 images under a sequence of operations: overlays in files, or snapshots inside one file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from snapsim.errors import MeasurementError
 from snapsim.validation.operations import Operation
 from snapsim.validation.running import run
-from snapsim.validation.storage_daemon import StorageDaemon
+from snapsim.validation.storage_daemon import StorageDaemon, Watch
 
 __all__ = ["InternalImage", "OverlayFiles"]
 
@@ -91,9 +91,7 @@ class OverlayFiles(_Images):
         """Freeze the active file and start one on top of it."""
         self.files.append(self._create(self.files[-1]))
 
-    def delete(
-        self, place: int, how: str, watch: Callable[[], None] | None = None, *, speed: int = 0
-    ) -> None:
+    def delete(self, place: int, how: str, watch: Watch | None = None, *, speed: int = 0) -> None:
         """Merge the file of a snapshot and the one above it.
 
         Parameters
@@ -133,7 +131,7 @@ class OverlayFiles(_Images):
         file = self.files[-1 if place is None else place]
         run("qemu-img", "convert", "-q", "-f", "qcow2", "-O", "raw", "-t", "unsafe", str(file), str(target))
 
-    def _commit(self, place: int, watch: Callable[[], None] | None, *, speed: int) -> None:
+    def _commit(self, place: int, watch: Watch | None, *, speed: int) -> None:
         """Commit a file with another one on top of it, as a running machine has it.
 
         A commit of the topmost file is a mirror job, which copies pieces of up to 64 KiB: with subclusters

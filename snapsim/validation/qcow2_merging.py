@@ -18,32 +18,44 @@ __all__ = ["validate_merging"]
 
 
 class _Watch:
-    """The most that files took, and how often that was looked at."""
+    """By how much files grow, and how often that was looked at."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = list(files)
-        self.length, self.space = self.before = self._now()
-        self._lengths: list[int] = []
+        self._space = self._extents()
+        self._looks = [self._status()]
+        self.space = 0
 
-    def __call__(self) -> None:
-        length, space = self._now()
-        self._lengths.append(length)
-        self.length, self.space = max(self.length, length), max(self.space, space)
+    def __call__(self, *, last: bool) -> None:
+        """Look at them; when the job has ended, more closely."""
+        self._looks.append(self._status())
+        if last:
+            most = max(blocks for _, blocks in self._looks)
+            self.space = self._extents() + (most - self._looks[-1][1]) - self._space
+
+    @property
+    def length(self) -> int:
+        """By how much they were longer at most.  [bytes]"""
+        return max(length for length, _ in self._looks) - self._looks[0][0]
 
     @property
     def looks(self) -> int:
         """How often it looked."""
-        return len(self._lengths)
+        return len(self._looks) - 1
 
     @property
     def between(self) -> int:
         """How many looks met the job half-way."""
-        return sum(self.before[0] < length < self.length for length in self._lengths)
+        before = self._looks[0][0]
+        return sum(0 < length - before < self.length for length, _ in self._looks)
 
-    def _now(self) -> tuple[int, int]:
-        """Return lengths and space; blocks in which the file system notes extents are not the image's."""
-        extents = np.concatenate([physical_extents(file) for file in self._files])
-        return sum(file.stat().st_size for file in self._files), union_bytes(extents)
+    def _status(self) -> tuple[int, int]:
+        found = [file.stat() for file in self._files]
+        return sum(one.st_size for one in found), 512 * sum(one.st_blocks for one in found)
+
+    def _extents(self) -> int:
+        """Return what they take, without the blocks in which the file system notes where that is.  [bytes]"""
+        return union_bytes(np.concatenate([physical_extents(file) for file in self._files]))
 
 
 def validate_merging(
@@ -104,10 +116,9 @@ def validate_merging(
                 files.delete(where, then.how, watch, speed=speed)
                 growth = model.delete(then.snapshot, then.how)
                 state = f"sequence {number}, step {step}, {then.how}"
-                longest, most = watch.length - watch.before[0], watch.space - watch.before[1]
                 rows += [
-                    Row("extra length while merging", "bytes", growth.length, longest, state=state),
-                    Row("extra space while merging", "bytes", growth.space, most, state=state),
+                    Row("extra length while merging", "bytes", growth.length, watch.length, state=state),
+                    Row("extra space while merging", "bytes", growth.space, watch.space, state=state),
                 ]
                 looks, between = looks + watch.looks, between + watch.between
             else:

@@ -5,19 +5,26 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from snapsim.errors import MeasurementError
 from snapsim.validation.running import need
 
-__all__ = ["StorageDaemon"]
+__all__ = ["StorageDaemon", "Watch"]
 
 _PATIENCE = 30.0  # seconds for an answer
 _POLL = 0.005
+
+
+class Watch(Protocol):
+    """Looks at files while a job changes them."""
+
+    def __call__(self, *, last: bool) -> None:
+        """Look; the job has ended where this is the last time."""
 
 
 class StorageDaemon:
@@ -114,7 +121,7 @@ class StorageDaemon:
             if "return" in message:
                 return message["return"]
 
-    def job(self, command: str, watch: Callable[[], None] | None = None, **arguments: Any) -> None:
+    def job(self, command: str, watch: Watch | None = None, **arguments: Any) -> None:
         """Run a block job to its end.
 
         Parameters
@@ -122,7 +129,7 @@ class StorageDaemon:
         command : str
             "block-commit" or "block-stream".
         watch : callable, optional
-            Called again and again while it runs, and once when it has ended.
+            Called again and again while it runs, and a last time when it has ended.
         **arguments
             Of the command.
 
@@ -135,7 +142,7 @@ class StorageDaemon:
         completed = False
         while True:
             if watch is not None:
-                watch()
+                watch(last=False)
             (state,) = self.execute("query-jobs")
             if state["status"] == "ready" and not completed:
                 self.execute("job-complete", id="job")
@@ -144,7 +151,7 @@ class StorageDaemon:
                 break
             time.sleep(_POLL)
         if watch is not None:
-            watch()
+            watch(last=True)
         self.execute("job-dismiss", id="job")
         if "error" in state:
             raise MeasurementError(f"{command} failed: {state['error']}")

@@ -69,7 +69,7 @@ def test_what_a_merge_needs_for_a_while_is_what_the_files_take(tmp_path, how):
         if any(one.kind == "delete" for one in sequence)
     ]
     outcome = validate_merging(
-        with_merges[:2], capacity=64 * MIB, block_size=64 * KIB, folder=tmp_path, speed=8 * MIB
+        with_merges[:2], capacity=64 * MIB, block_size=64 * KIB, folder=tmp_path, speed=2 * MIB
     )
     assert off([outcome]) == []
     assert outcome.configuration["looks that saw it grow"] > 0
