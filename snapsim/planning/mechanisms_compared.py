@@ -142,7 +142,7 @@ def compare_mechanisms(
     >>> timeline = ss.Policy(schedule="20ns", keep_last=2).timeline([20, 40, 60])
     >>> both = ss.compare_mechanisms(trace, timeline, ["dm-snapshot", "qcow2-external"], None)
     >>> both.frame["copied_bytes"].tolist()
-    [12288, 122880]
+    [8192, 122880]
     """
     if isinstance(mechanisms, str | Path | Mechanism):
         mechanisms = [mechanisms]
