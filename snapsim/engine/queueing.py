@@ -384,11 +384,12 @@ def fresh_state(parameters: ServiceParameters, *, n_ops: int, next_op: Int64Arra
 
 
 def expect(state: kernels.QueueState, time: Int64Array, requests: Int64Array) -> None:
-    """Let requests become due at their times: what is sorted is a heap."""
+    """Let requests become due at their times."""
     ordered = requests[np.argsort(time[requests], kind="stable")]
     state.due_item[: len(ordered)] = ordered
     state.due_time[: len(ordered)] = time[ordered]
-    state.cursor[kernels.DUE] = len(ordered)
+    state.cursor[kernels.DUE], state.cursor[kernels.COMING] = 0, 0
+    state.cursor[kernels.COMING_TO] = len(ordered)
 
 
 def check_work(time: Int64Array, work: Work) -> None:

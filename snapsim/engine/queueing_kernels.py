@@ -14,7 +14,7 @@ OPEN = -1
 WORK, GATED, LONGEST, N_TOTALS = 0, 1, 2, 3
 """Places in `QueueState.totals`."""
 
-DUE, IN_SERVICE, WAITING_FROM, WAITING_TO, HEAD, GATE, N_CURSOR = 0, 1, 2, 3, 4, 5, 6
+DUE, IN_SERVICE, WAITING_FROM, WAITING_TO, HEAD, GATE, COMING, COMING_TO, N_CURSOR = 0, 1, 2, 3, 4, 5, 6, 7, 8
 """Places in `QueueState.cursor`."""
 
 NEVER = (1 << 63) - 1
@@ -133,7 +133,8 @@ class QueueState(NamedTuple):
     Attributes
     ----------
     due_time, due_item : int64 arrays, shape (n_requests,)
-        Heap of requests that are still to be issued.  [ns]
+        Requests that are still to be issued: from `COMING` to `COMING_TO` those whose time is known from the
+        beginning, sorted; before that, where their forerunners were, a heap of followers.  [ns]
     busy_time, busy_item : int64 arrays, shape (channels,)
         Heap of operations in service, by their finish.  [ns]
     queue : int64 array, shape (n_ops,)
@@ -142,8 +143,8 @@ class QueueState(NamedTuple):
         How often each was overtaken.
     next_op, left : int64 arrays, shape (n_requests,)
         First operation of the next stage; operations of this stage that are not done.
-    cursor : int64 array, shape (6,)
-        Sizes of the heaps, ends of the queue, head, when the limits allow the next start.
+    cursor : int64 array, shape (8,)
+        Sizes of the heaps, ends of the queue, head, when the limits allow the next start, ends of what comes.
     totals : int64 array, shape (3,)
         Service time, time at the limits, most operations waiting.
     """
@@ -203,10 +204,21 @@ def serve_requests(
     due, in_service = cursor[DUE], cursor[IN_SERVICE]
     waiting_from, waiting_to = cursor[WAITING_FROM], cursor[WAITING_TO]
     head, gate = cursor[HEAD], cursor[GATE]
+    coming, coming_to = cursor[COMING], cursor[COMING_TO]
 
-    while (due > 0 and due_time[0] < horizon) or (in_service > 0 and busy_time[0] < horizon):
+    while True:
+        # the first of what comes, or of the followers; a list is cheaper than a heap of all
+        listed = coming < coming_to and (
+            due == 0
+            or due_time[coming] < due_time[0]
+            or (due_time[coming] == due_time[0] and due_item[coming] < due_item[0])
+        )
+        next_due = due_time[coming] if listed else due_time[0] if due > 0 else NEVER
+        next_done = busy_time[0] if in_service > 0 else NEVER
+        if min(next_due, next_done) >= horizon:
+            break
         # what finishes at a moment does so before anything becomes due
-        if in_service > 0 and (due == 0 or busy_time[0] <= due_time[0]):
+        if next_done <= next_due:
             now, number = busy_time[0], busy_item[0]
             in_service = pop(busy_time, busy_item, in_service)
             request = request_of[number]
@@ -214,8 +226,13 @@ def serve_requests(
             if left[request] > 0:
                 request = OPEN
         else:
-            now, request = due_time[0], due_item[0]
-            due = pop(due_time, due_item, due)
+            now = next_due
+            if listed:
+                request = due_item[coming]
+                coming += 1
+            else:
+                request = due_item[0]
+                due = pop(due_time, due_item, due)
             issued[request] = now
         if request != OPEN:
             number = next_op[request]
@@ -233,7 +250,11 @@ def serve_requests(
                 next_op[request] = number
                 totals[LONGEST] = max(totals[LONGEST], waiting_to - waiting_from)
         # everything of this moment has to be known before something is chosen
-        if (in_service > 0 and busy_time[0] == now) or (due > 0 and due_time[0] == now):
+        if (
+            (in_service > 0 and busy_time[0] == now)
+            or (due > 0 and due_time[0] == now)
+            or (coming < coming_to and due_time[coming] == now)
+        ):
             continue
         while in_service < channels and waiting_from < waiting_to:
             chosen = waiting_from
@@ -283,3 +304,4 @@ def serve_requests(
     cursor[DUE], cursor[IN_SERVICE] = due, in_service
     cursor[WAITING_FROM], cursor[WAITING_TO] = waiting_from, waiting_to
     cursor[HEAD], cursor[GATE] = head, gate
+    cursor[COMING], cursor[COMING_TO] = coming, coming_to
