@@ -1,8 +1,9 @@
-"""Replaying requests through chains of snapshots, one core: against libCacheSim's LRU on the same requests."""
+"""Replaying requests through chains of snapshots: against libCacheSim's LRU on the same requests."""
 
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from benchmarks.bench_lifetimes import first
 from benchmarks.measure import Scale, interleaved, rate, ratio, significant
 from benchmarks.workloads import Workload, prepared, recorded, week
 from snapsim.engine.device_queue import DeviceQueue
-from snapsim.engine.queueing import Work
 from snapsim.engine.replay import Replay
 from snapsim.types import Batch
 
@@ -144,5 +144,5 @@ def parts(workload: Workload, n: int) -> Iterator[Batch]:
     """Yield all requests in `n` parts of equal length."""
     columns = [np.concatenate([batch[i] for batch in workload.batches]) for i in range(4)]
     edges = np.linspace(0, workload.requests, n + 1).astype(np.int64)
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges):
         yield Batch(*(column[a:b] for column in columns))

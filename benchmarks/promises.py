@@ -116,6 +116,19 @@ def _policies(results: Results, *ways: str) -> tuple[str, bool]:
     return f"{low:.3g} to {high:.3g} a second, up to {live} live", low >= 200
 
 
+def _replay(results: Results, key: str) -> tuple[str, bool]:
+    """Take every trace at chains of up to eight snapshots, all of the replay."""
+    rows = [row for row in results["replay"] if row["way"] == "full" and row["snapshots"] <= 8]
+    return _least(rows, key, 2)
+
+
+def _replay_linear(results: Results) -> tuple[str, bool]:
+    rows = [row for row in results["replay"] if row["trace"] == "zipf, by length" and row["way"] == "full"]
+    costs = {row["requests"]: row["ns_per_request"] for row in rows}
+    text = ", ".join(f"{cost:.0f} ns at {n:.0e}".replace("e+0", "e") for n, cost in costs.items())
+    return text, bool(costs) and costs[max(costs)] < 1.5 * costs[min(costs)]
+
+
 PROMISES = (
     Promise(
         "lifetimes against the load-and-store loop, recorded traces",
@@ -156,4 +169,15 @@ PROMISES = (
         "200 a second",
         lambda results: _policies(results, "general"),
     ),
+    Promise(
+        "replay with latency, up to 8 snapshots, against libCacheSim's LRU as it comes",
+        "2 times or more",
+        lambda results: _replay(results, "to_lru_as_it_comes"),
+    ),
+    Promise(
+        "the same, the LRU's hash table sized for the cache",
+        "2 times or more",
+        lambda results: _replay(results, "to_lru"),
+    ),
+    Promise("replay: linear time", "equal cost per request up to 1e7", _replay_linear),
 )

@@ -253,6 +253,22 @@ TABLES: Mapping[str, tuple[str, Mapping[str, Callable[[Row], str]]]] = {
             "`growth` alone, with its frames": _of("growth_per_second"),
         },
     ),
+    "replay": (
+        "Replay of qcow2 overlays on an NVMe device against libCacheSim's LRU, one core",
+        {
+            "trace": _text("trace"),
+            "block": _bytes("block_size"),
+            "requests": _count("requests"),
+            "snapshots": _text("snapshots"),
+            "what": _text("about"),
+            "M requests/s": _of("per_second", 1e-6),
+            "ns a request": lambda row: _number(row["ns_per_request"]),
+            "LRU as it comes [M requests/s]": _of("lru_as_it_comes_per_second", 1e-6),
+            "times that": _of("to_lru_as_it_comes"),
+            "hash table sized [M requests/s]": _of("lru_per_second", 1e-6),
+            "times that ": _of("to_lru"),
+        },
+    ),
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.machine import describe, describe_run, load
 from benchmarks.measure import FULL, SMOKE, Scale
 
-NAMES = ("lifetimes", "scaling", "memory", "store", "start", "policies")
+NAMES = ("lifetimes", "scaling", "memory", "store", "start", "policies", "replay")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
