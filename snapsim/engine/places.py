@@ -103,7 +103,10 @@ def rows(chain: ReferenceChain, organisation: str) -> tuple[Row, ...]:
     if not way.redirects:
         later = [chain.now] * len(states) if way.private else [*states, chain.now][1:]
         stores = [_less(state, after) for state, after in zip(states, later, strict=True)]
-        return (*(Row(name, {**one}) for name, one in zip(names, stores, strict=True)), Row(VOLUME, dict(chain.now)))
+        return (
+            *(Row(name, {**one}) for name, one in zip(names, stores, strict=True)),
+            Row(VOLUME, dict(chain.now)),
+        )
     found, before = [], dict[int, Version]()
     last = ACTIVE if way.copies_layers else VOLUME
     for name, state in zip([*names, last], [*states, chain.now], strict=True):
