@@ -141,6 +141,7 @@ class Replay(Chain):
             merge_gap=merge_gap,
             private=int(self.organisation.private),
             layered=int(self.organisation.copies_layers),
+            shift=self._rules.shift,
             placed=int(places),
         )
         self._creation, self._deletion_walks, self._merge_chunk = creation, deletion_walks_tables, merge_chunk
@@ -450,7 +451,7 @@ class Replay(Chain):
         columns = self._columns(batch)
         time = np.ascontiguousarray(batch.time_ns, np.int64)
         n = len(time)
-        traffic = np.zeros((io.N_FIELDS, n), np.int64)
+        traffic = np.empty((io.N_FIELDS, n), np.int64)
         first_op = np.zeros(n + 1, np.int64)
         between = len(self._taken) - np.searchsorted(self._taken, np.arange(-1, self.epoch + 1))
         cursor, counts = self._state.cursor, self._counts

@@ -94,6 +94,8 @@ class Habits(NamedTuple):
         1: old contents are copied once for each snapshot that lacks them.
     layered : int
         1: reads look through the layers, and neighbours in different layers are different reads.
+    shift : int
+        Binary logarithm of the block size; -1 where it has none.
     placed : int
         1: it is known where on the disk each block lies, and what is not in one piece takes several requests.
     """
@@ -104,6 +106,7 @@ class Habits(NamedTuple):
     merge_gap: int
     private: int
     layered: int
+    shift: int
     placed: int
 
 
@@ -130,6 +133,12 @@ class Disk(NamedTuple):
     counts: npt.NDArray[np.int64]
     ops: npt.NDArray[np.int64]
     need: npt.NDArray[np.int64]
+
+
+@kernel(allocates=False)
+def _block_of(offset, block_size, shift):
+    """Return the block of a byte: a shift where that will do, for divisions are slow."""
+    return offset >> shift if shift >= 0 else offset // block_size
 
 
 @kernel(allocates=False)
@@ -162,12 +171,12 @@ def _transfer_pieces(kind, low, high, block_size, spots, counts, ops):
 
 
 @kernel(allocates=False)
-def _transfer(kind, low, high, block_size, placed, spots, counts, ops):
+def _transfer(kind, low, high, block_size, habits, spots, counts, ops):
     """Move bytes [low, high) that lie in one layer."""
     counts[READ_BYTES + kind] += high - low
     counts[WRITTEN] |= kind
-    block = low // block_size
-    if placed == 0:
+    block = _block_of(low, block_size, habits.shift)
+    if habits.placed == 0:
         counts[READS + kind] += 1
         put(counts, ops, kind, low, high - low)
     elif high <= (block + 1) * block_size:
@@ -180,7 +189,7 @@ def _transfer(kind, low, high, block_size, placed, spots, counts, ops):
 @kernel(allocates=False)
 def _look_through(rules, state, block, depth, counts, ops):
     """Look for a block in the tables of the layers from the active one down to `depth` below it."""
-    one = block // rules.slice_blocks
+    one = tables.slice_of(rules, block)
     top = state.numbers[tables.TOP]
     for layer in range(top, max(top - depth, np.int64(0)) - 1, -1):
         tables.look(rules, state, one, layer, counts, ops)
@@ -192,14 +201,14 @@ def _count_read(directory, leaves, low, high, block_size, between, habits, rules
     counts, layered = disk.counts, habits.layered
     cached = rules.kind == tables.CACHED
     last, last_slice, last_depth = np.int64(-1), np.int64(-1), np.int64(-1)
-    block = low // block_size
+    block = _block_of(low, block_size, habits.shift)
     begin = low
     while block * block_size < high:
         code = _code(directory, leaves, block)
         depth = between[code >> 1] if layered != 0 else np.int64(0)
         counts[LOOKUPS] += depth + 1
         if cached:
-            one = block // rules.slice_blocks
+            one = tables.slice_of(rules, block)
             if one != last_slice or depth > last_depth:
                 _look_through(rules, state, block, depth, counts, disk.ops)
                 last_slice, last_depth = one, depth
@@ -208,12 +217,12 @@ def _count_read(directory, leaves, low, high, block_size, between, habits, rules
         if depth != last:
             here = max(low, block * block_size)
             if last >= 0:
-                _transfer(READ_OP, begin, here, block_size, habits.placed, disk.spots, counts, disk.ops)
+                _transfer(READ_OP, begin, here, block_size, habits, disk.spots, counts, disk.ops)
             begin = here
         last = depth
         block += 1
     if last >= 0:
-        _transfer(READ_OP, begin, high, block_size, habits.placed, disk.spots, counts, disk.ops)
+        _transfer(READ_OP, begin, high, block_size, habits, disk.spots, counts, disk.ops)
 
 
 @kernel(allocates=False)
@@ -251,8 +260,8 @@ def _count_fill(low, high, block_size, size, head_below, tail_below, habits, cou
     int, int
         Bytes that are written before and behind the new contents.
     """
-    fill = habits.fill
-    first, last = low // block_size, (high - 1) // block_size
+    fill, shift = habits.fill, habits.shift
+    first, last = _block_of(low, block_size, shift), _block_of(high - 1, block_size, shift)
     head = low - first * block_size
     tail = min((last + 1) * block_size, size) - high
     head_below &= np.int64(head > 0)
@@ -298,16 +307,22 @@ def _count_fill(low, high, block_size, size, head_below, tail_below, habits, cou
     return np.int64(-1), np.int64(-1)
 
 
-@kernel(allocates=False, inline=False)
+@kernel(allocates=False)
 def _take_places(first, stop, limit, fresh, placed, rules, state, disk):
     """Give blocks [first, stop) new places: in clusters that the active layer has, or in new ones."""
-    counts, ops = disk.counts, disk.ops
     if rules.unit == 1:
-        spot = tables.take_clusters(rules, state, stop - first, counts, ops)
+        spot = tables.take_clusters(rules, state, stop - first, disk.counts, disk.ops)
         if placed != 0:
             for block in range(first, stop):
                 store(disk.spots, block, spot + block - first)
-        return
+    else:
+        _take_parts(first, stop, limit, fresh, placed, rules, state, disk)
+
+
+@kernel(allocates=False, inline=False)
+def _take_parts(first, stop, limit, fresh, placed, rules, state, disk):
+    """Give blocks that are parts of clusters new places."""
+    counts, ops = disk.counts, disk.ops
     for unit in range(first // rules.unit, (stop - 1) // rules.unit + 1):
         owner = fetch(disk.units, 2 * unit + 1, np.int64(-1))
         if owner < 0 or owner < limit:
@@ -322,7 +337,7 @@ def _take_places(first, stop, limit, fresh, placed, rules, state, disk):
                 store(disk.spots, block, spot + block - begin)
 
 
-@kernel(allocates=False, inline=False)
+@kernel(allocates=False)
 def _count_run(
     directory, leaves, first, block, begin, end, head_below, tail_below,
     block_size, size, limit, fresh, between, habits, rules, state, disk,
@@ -360,7 +375,7 @@ def _count_run(
             )
         head = tail = np.int64(0)
     filled = head + tail
-    _transfer(WRITE_OP, begin - head, end + tail, block_size, habits.placed, disk.spots, counts, ops)
+    _transfer(WRITE_OP, begin - head, end + tail, block_size, habits, disk.spots, counts, ops)
     if cached:
         tables.enter(rules, state, first, block, True, filled > 0, counts, ops)
         if old >= 0:
@@ -393,8 +408,8 @@ def _count_redirected(
     """Count a write that goes to new places where a snapshot shows the block, or nothing is there."""
     counts, ops = disk.counts, disk.ops
     cached = rules.kind == tables.CACHED
-    block = low // block_size
-    stop = (high - 1) // block_size + 1
+    block = _block_of(low, block_size, habits.shift)
+    stop = _block_of(high - 1, block_size, habits.shift) + 1
     always = habits.always != 0
     while block < stop:
         code = _code(directory, leaves, block)
@@ -417,9 +432,9 @@ def _count_redirected(
         else:
             if cached:
                 top = state.numbers[tables.TOP]
-                for one in range(first // rules.slice_blocks, (block - 1) // rules.slice_blocks + 1):
+                for one in range(tables.slice_of(rules, first), tables.slice_of(rules, block - 1) + 1):
                     tables.look(rules, state, one, top, counts, ops)
-            _transfer(WRITE_OP, begin, end, block_size, habits.placed, disk.spots, counts, ops)
+            _transfer(WRITE_OP, begin, end, block_size, habits, disk.spots, counts, ops)
 
 
 @kernel(allocates=False)
@@ -432,7 +447,8 @@ def _count_write(
             directory, leaves, low, high, block_size, size, limit, fresh, between, habits, rules, state, disk
         )
         return
-    first, stop = low // block_size, (high - 1) // block_size + 1
+    first = _block_of(low, block_size, habits.shift)
+    stop = _block_of(high - 1, block_size, habits.shift) + 1
     private = habits.private
     _copy_away(directory, leaves, first, stop, block_size, size, limit, between, private, rules, state, disk)
     disk.counts[WRITES] += 1
@@ -551,7 +567,7 @@ def replay_requests(
     int
         n_requests; or less where the log, the table or the room of `disk` must grow before going on.
     """
-    block_size, size, n_blocks = rules.block_size, rules.size, rules.n_blocks
+    block_size, size, n_blocks, shift = rules.block_size, rules.size, rules.n_blocks, rules.shift
     cursor, counts = state.cursor, disk.counts
     fresh = FIRST_CODE + 2 * epoch
     depth = between[0] + 1
@@ -561,7 +577,9 @@ def replay_requests(
         low = offset[i]
         high = low + length[i]
         if cursor[STUCK] == 0:
-            if _short_of_room(table_rules, table_state, disk, length[i] // block_size + 2, depth):
+            if _short_of_room(
+                table_rules, table_state, disk, _block_of(length[i], block_size, shift) + 2, depth
+            ):
                 return i
             counts[:N_FIELDS] = 0
             counts[STAGE] = 0

@@ -23,8 +23,8 @@ MISSING, ON_DISK, CLEAN, DIRTY, SEEN = 0, 1, 2, 3, 4
 
 # places in `TableState.numbers`
 TOP, BUMP, TABLES_NEED_REFS, REFS_NEED_TABLES, TABLES_NEED_DATA, N_DIRTY, CLOCK = range(7)
-LEAVES, UPPERS, COMMITS, LAST_COMMIT = range(7, 11)
-N_NUMBERS = 11
+LEAVES, UPPERS, COMMITS, LAST_COMMIT, HOT = range(7, 12)
+N_NUMBERS = 12
 
 # rows of `TableState.refs`, one column for each refcount block in the cache
 NUMBER, CHANGED, AGE = 0, 1, 2
@@ -46,8 +46,8 @@ class TableRules(NamedTuple):
     ----------
     kind : int
         `NONE`, `CACHED`, `LOGGED` or `COMMITTED`.
-    slice_blocks : int
-        Blocks that one slice (committed: one leaf) describes.
+    slice_blocks, slice_shift : int
+        Blocks that one slice (committed: one leaf) describes; its binary logarithm, -1 where it has none.
     slice_bytes : int
         What is read or written at a time; logged: an area.  [bytes]
     table_slices : int
@@ -78,6 +78,7 @@ class TableRules(NamedTuple):
 
     kind: int
     slice_blocks: int
+    slice_shift: int
     slice_bytes: int
     table_slices: int
     slots: int
@@ -138,6 +139,12 @@ class TableState(NamedTuple):
     logged: npt.NDArray[np.int64]
     numbers: npt.NDArray[np.int64]
     nodes: SparseArrays
+
+
+@kernel(allocates=False)
+def slice_of(rules, block):
+    """Return the slice that describes a block: a shift where that will do, for divisions are slow."""
+    return block >> rules.slice_shift if rules.slice_shift >= 0 else block // rules.slice_blocks
 
 
 # --- cached: the order in which caches are written
@@ -325,12 +332,17 @@ def look(rules, state, one, layer, counts, ops):
             _use(state.newer, state.older, layer, at)
 
 
-@kernel(allocates=False, inline=False)
+@kernel(allocates=False)
 def _soil(state, one):
     """Make a slice of the active layer, which is in the cache, dirty."""
+    if state.slices[one, state.numbers[TOP]] != DIRTY:
+        _soil_clean(state, one)
+
+
+@kernel(allocates=False, inline=False)
+def _soil_clean(state, one):
+    """Make a clean slice dirty, and remember it."""
     top, numbers = state.numbers[TOP], state.numbers
-    if state.slices[one, top] == DIRTY:
-        return
     state.slices[one, top] = DIRTY
     if numbers[N_DIRTY] == state.dirty.shape[0]:
         # what was evicted is still in the list, and may be there twice: keep each that is dirty once
@@ -362,6 +374,7 @@ def _count_refs(rules, state, number, exists, changes, counts, ops):
         if refs[NUMBER, i] == number:
             refs[CHANGED, i] |= changes
             refs[AGE, i] = numbers[CLOCK]
+            numbers[HOT] = i
             return
         if refs[AGE, i] < refs[AGE, chosen]:
             chosen = i
@@ -374,10 +387,11 @@ def _count_refs(rules, state, number, exists, changes, counts, ops):
         read_table(counts, ops, number * rules.cluster_bytes, rules.cluster_bytes)
     refs[NUMBER, chosen] = number
     refs[CHANGED, chosen] = changes
+    numbers[HOT] = chosen
     refs[AGE, chosen] = numbers[CLOCK]
 
 
-@kernel(allocates=False, inline=False)
+@kernel(allocates=False)
 def take_clusters(rules, state, n, counts, ops):
     """Take n clusters of the active file; refcount blocks come as they are needed.
 
@@ -386,6 +400,27 @@ def take_clusters(rules, state, n, counts, ops):
     int
         The place of the first on the disk, in blocks.
     """
+    numbers, refs = state.numbers, state.refs
+    per = rules.refblock_clusters
+    if per > 0:
+        # nearly always the refcount block that was changed last counts them too
+        top, hot = numbers[TOP], numbers[HOT]
+        cluster = state.files[top, CLUSTERS]
+        searched = state.files[top, SEARCHED] != 0
+        if searched and refs[NUMBER, hot] == cluster // per and cluster % per + n <= per:
+            numbers[CLOCK] += 1
+            refs[CHANGED, hot] = 1
+            refs[AGE, hot] = numbers[CLOCK]
+            state.files[top, CLUSTERS] = cluster + n
+            first = numbers[BUMP]
+            numbers[BUMP] = first + n * rules.unit
+            return first
+    return _take_many(rules, state, n, counts, ops)
+
+
+@kernel(allocates=False, inline=False)
+def _take_many(rules, state, n, counts, ops):
+    """Take clusters that the refcount block in use may not count."""
     numbers = state.numbers
     first = numbers[BUMP]
     numbers[BUMP] += n * rules.unit
@@ -505,6 +540,14 @@ def _make_table(rules, state, one, fresh, counts, ops):
 
 
 @kernel(allocates=False, inline=False)
+def _check(rules, state, layer, counts, ops):
+    """Read the reference counts of a file."""
+    state.files[layer, CHECKED] = 1
+    for block in range(state.files[layer, REFBLOCKS]):
+        read_table(counts, ops, block * rules.cluster_bytes, rules.cluster_bytes)
+
+
+@kernel(allocates=False)
 def check_below(rules, state, depth, counts, ops):
     """Look at the files below the active one, before contents are first filled in from there.
 
@@ -514,16 +557,14 @@ def check_below(rules, state, depth, counts, ops):
     top = state.numbers[TOP]
     for layer in range(top - 1, max(top - depth, np.int64(0)) - 1, -1):
         if state.files[layer, CHECKED] == 0:
-            state.files[layer, CHECKED] = 1
-            for block in range(state.files[layer, REFBLOCKS]):
-                read_table(counts, ops, block * rules.cluster_bytes, rules.cluster_bytes)
+            _check(rules, state, layer, counts, ops)
 
 
 @kernel(allocates=False)
 def prepare(rules, state, first, stop, limit, fresh, counts, ops):
     """Look into the tables of blocks [first, stop); the active layer gets those that it lacks."""
     top = state.numbers[TOP]
-    for one in range(first // rules.slice_blocks, (stop - 1) // rules.slice_blocks + 1):
+    for one in range(slice_of(rules, first), slice_of(rules, stop - 1) + 1):
         table = one // rules.table_slices
         if state.slices[one, top] == MISSING or (
             rules.shared != 0 and state.tables[table, TABLE_OWNER] < limit
@@ -539,7 +580,7 @@ def enter(rules, state, first, stop, takes, filled, counts, ops):
         state.numbers[TABLES_NEED_DATA] = 1
     if takes and rules.refblock_clusters > 0:
         _tables_wait(rules, state, counts, ops)
-    for one in range(first // rules.slice_blocks, (stop - 1) // rules.slice_blocks + 1):
+    for one in range(slice_of(rules, first), slice_of(rules, stop - 1) + 1):
         look(rules, state, one, state.numbers[TOP], counts, ops)
         _soil(state, one)
 
@@ -565,7 +606,7 @@ def log_copies(rules, state, n_stores, counts, ops):
 def change_leaves(rules, state, first, stop):
     """Note that the tree's leaves of blocks [first, stop) have changed since the last commit."""
     numbers = state.numbers
-    for leaf in range(first // rules.slice_blocks, (stop - 1) // rules.slice_blocks + 1):
+    for leaf in range(slice_of(rules, first), slice_of(rules, stop - 1) + 1):
         if fetch(state.nodes, leaf, np.int64(NOTHING)) != numbers[COMMITS]:
             store(state.nodes, leaf, numbers[COMMITS])
             numbers[LEAVES] += 1

@@ -101,9 +101,11 @@ class TableSetup:
                 slots = max(io.cache_bytes // slice_bytes, 2)
         elif io.kind == "logged":
             slice_bytes, entries = size, max(size // io.entry_bytes, 1)
+        blocks = max(slice_blocks, 1)
         return kernels.TableRules(
             kind=KINDS[io.kind],
-            slice_blocks=max(slice_blocks, 1),
+            slice_blocks=blocks,
+            slice_shift=blocks.bit_length() - 1 if blocks & (blocks - 1) == 0 else -1,
             slice_bytes=slice_bytes,
             table_slices=table_slices,
             slots=slots,
