@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snapsim.engine.chain import ORGANISATIONS, Chain
@@ -19,6 +19,7 @@ from snapsim.testing import strategies
 from snapsim.types import FLUSH, READ, WRITE, Batch
 
 THICK = Counting(block_size=65536, initial="thick")
+HALF = settings(max_examples=max(settings.default.max_examples // 2, 10))
 
 
 def rows(traffic):
@@ -70,6 +71,7 @@ def expected_rows(slow, requests):
     return out
 
 
+@HALF
 @given(cases())
 def test_traffic_equals_a_plain_retelling(case):
     organisation, volume, counting, how, steps = case
@@ -133,6 +135,7 @@ def test_tables_equal_a_plain_retelling(case):
                 return  # where merges put blocks is told by `fragments` and tested apart
 
 
+@HALF
 @given(table_cases(), st.lists(st.integers(0, 40), max_size=4))
 def test_batches_of_any_size_give_the_same_traffic_and_work(case, cuts):
     organisation, volume, counting, how, steps, setup, _ = case
