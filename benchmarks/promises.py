@@ -116,9 +116,9 @@ def _policies(results: Results, *ways: str) -> tuple[str, bool]:
     return f"{low:.3g} to {high:.3g} a second, up to {live} live", low >= 200
 
 
-def _replay(results: Results, key: str) -> tuple[str, bool]:
-    """Take every trace at chains of up to eight snapshots, all of the replay."""
-    rows = [row for row in results["replay"] if row["way"] == "full" and row["snapshots"] <= 8]
+def _replay(results: Results, key: str, *, way: str = "full") -> tuple[str, bool]:
+    """Take every trace at chains of up to eight snapshots, all of the replay or a part."""
+    rows = [row for row in results["replay"] if row["way"] == way and row["snapshots"] <= 8]
     return _least(rows, key, 2)
 
 
@@ -168,6 +168,11 @@ PROMISES = (
         "the same, deciding as borg 1.2, Proxmox, snapper and btrbk do",
         "200 a second",
         lambda results: _policies(results, "general"),
+    ),
+    Promise(
+        "replay, I/O counts with tables, up to 8 snapshots, against libCacheSim's LRU as it comes",
+        "2 times or more",
+        lambda results: _replay(results, "to_lru_as_it_comes", way="counts"),
     ),
     Promise(
         "replay with latency, up to 8 snapshots, against libCacheSim's LRU as it comes",
