@@ -497,7 +497,13 @@ def _short_of_room(rules, state, disk, n_blocks, depth):
         dirty = state.numbers[tables.N_DIRTY] + state.numbers[tables.LEAVES] * 2 * max(rules.copies, 1)
         tables_of = n_blocks // max(rules.slice_blocks, 1) + 2
         need = (n_blocks + 2) * (2 * depth + 4 + state.logged.shape[0] * 6)
-        need += tables_of * (depth + 2 * rules.table_slices + 16) + 2 * dirty + _SPARE
+        need += tables_of * (depth + 2 * rules.table_slices + 16) + 2 * dirty + rules.copies + _SPARE
+        # once in the life of a file, all its refcount blocks are read
+        top = state.numbers[tables.TOP]
+        for layer in range(top + 1):
+            once = tables.SEARCHED if layer == top else tables.CHECKED
+            if state.files[layer, once] == 0:
+                need += state.files[layer, tables.REFBLOCKS]
         disk.need[OPS] = need
         short |= disk.counts[N_OPS] + need > disk.ops.shape[0]
     leaves = (n_blocks >> CELL_BITS) + 2

@@ -14,7 +14,7 @@ from snapsim.engine.reference_replay import ReferenceReplay
 from snapsim.engine.replay import FILLS, Replay
 from snapsim.engine.tables import NO_TABLES, TableSetup
 from snapsim.errors import UsageError
-from snapsim.mechanisms import TableIO
+from snapsim.mechanisms import TableIO, mechanism
 from snapsim.testing import strategies
 from snapsim.types import FLUSH, READ, WRITE, Batch
 
@@ -171,6 +171,17 @@ def assert_work_is_the_traffic(traffic, work):
     # a table is written whole, also where the volume ends in it; the device gets what describes blocks
     assert work.length[writes].sum() <= (traffic.written_bytes + traffic.metadata_written_bytes).sum()
     assert work.first_op[-1] == len(work.op)
+
+
+@pytest.mark.parametrize("name", ["qcow2-external", "qcow2-internal"])
+def test_a_request_that_makes_all_refcounts_be_read_finds_room_for_that(name):
+    """The first allocation, and the first filling in from below: once for each file."""
+    chain = Replay.of(mechanism(name), capacity=8 << 30, block_size=4096)
+    chain.create()
+    one = Batch(np.array([0]), np.array([WRITE], np.uint8), np.array([512]), np.array([512]))
+    traffic, work = chain.work(one)
+    assert_work_is_the_traffic(traffic, work)
+    assert len(work.op) > 1024
 
 
 def first_touches(organisation="overlays", *, cluster, fill="rest", request=4096, aligned=True):
