@@ -85,6 +85,12 @@ class Comparison:
             for name, run in self.runs.items()
             if run.load is not None and run.load.saturated
         ]
+        for name, run in self.runs.items():
+            full, n = int(run.frame["saturated"].sum()), len(run.frame)
+            if full and run.load is not None and not run.load.saturated:
+                lines.append(
+                    f"{name}: the device is saturated in {full:,} of {n:,} intervals, and requests wait"
+                )
         return "\n".join([*lines, f"coverage: {first.coverage.verdict}"])
 
     def __repr__(self) -> str:

@@ -203,7 +203,8 @@ class Drive:
         place = self.intervals.place(due)
         request = work.columns()[-1]
         for name, ops in (("read_bytes", work.op == READ), ("written_bytes", work.op == WRITE)):
-            self.intervals.add(name, place[request[ops]], work.length[ops])
+            # what a merge does after the end of the trace is counted into the last interval
+            self.intervals.add(name, np.minimum(place, self.intervals.n - 1)[request[ops]], work.length[ops])
         self.intervals.put(self._at, flushes=upkeep.flushes)
         self._limits(place, work)
         if self.device is None:
@@ -229,7 +230,7 @@ class Drive:
         throughput = self.parameters.throughput[work.op]
         transfer = np.where(throughput > 0, work.length / np.maximum(throughput, 1) * SECOND, 0)
         cost = np.maximum(self.parameters.spacing[work.op], transfer.astype(np.int64))
-        self.intervals.add("limits_ns", place[work.columns()[-1]], cost)
+        self.intervals.add("limits_ns", place[work.columns()[-1]], cost, beyond=True)
 
     def _reach(self, place: int) -> None:
         """Go on to a later interval: note what is so at the end of those before."""

@@ -67,11 +67,14 @@ class Intervals:
         return (self._first + np.arange(self.n, dtype=np.int64)) * self.length_ns
 
     def add(self, name: str, place: Int64Array, values: npt.ArrayLike, *, beyond: bool = False) -> None:
-        """Add values to the sums of their intervals; `beyond` the last one they do not count."""
+        """Add values to the sums of their intervals; what lies `beyond` the last one is left out."""
+        if beyond:
+            values = np.broadcast_to(values, place.shape)[place < self.n]
+            place = place[place < self.n]
         if len(place):
             n = int(place.max()) + 1
             self._make_room(n)
-            self.n = self.n if beyond else max(self.n, n)
+            self.n = max(self.n, n)
             np.add.at(self._sums[name], place, values)
 
     def put(self, place: int, **values: int) -> None:
@@ -173,8 +176,8 @@ class Latencies:
         """Take note of finished requests."""
         intervals = self._intervals
         place = intervals.place(done.arrival_ns)
-        intervals.add("offered_ns", place, done.service_ns)
-        # a device that goes on after the end of the trace adds no intervals
+        # a device that goes on after the end of the trace, and merges that do, add no intervals
+        intervals.add("offered_ns", place, done.service_ns, beyond=True)
         intervals.add("served_ns", intervals.place(done.finish_ns), done.service_ns, beyond=True)
         merging = done.kind <= MERGE
         for kind, finish in zip(

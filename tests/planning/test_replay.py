@@ -387,3 +387,41 @@ def test_a_comparison_needs_different_mechanisms(trace, timeline):
         ss.compare_mechanisms(trace, timeline, ["wafl", "wafl"])
     with pytest.raises(UsageError, match="no mechanism"):
         ss.compare_mechanisms(trace, timeline, [])
+
+
+def slow_merges(device, mechanism="qcow2-external", interval="100ms"):
+    """Three seconds of writes to ever new places; snapshots every second, of which one is kept."""
+    n = 3000
+    places = [number * 7919 % 500 * 1048576 for number in range(n)]
+    trace = ss.Trace.from_arrays(
+        [number * 1_000_000 for number in range(n)], ["write"] * n, places, [4096] * n,
+        capacity="512MiB", start=0,
+    )  # fmt: skip
+    timeline = ss.Policy(schedule="1s", keep_last=1).timeline([0, 10**9, 2 * 10**9, 3 * 10**9])
+    return ss.replay(trace, timeline, mechanism, device, interval=interval, merge_speed="1MiB")
+
+
+def test_what_goes_on_after_the_trace_adds_no_intervals_and_loses_no_bytes():
+    counted, timed = slow_merges(None), slow_merges("hdd")
+    assert len(timed.frame) == len(counted.frame) == 31
+    for name in ("read_bytes", "written_bytes", "metadata_written_bytes", "flushes"):
+        assert timed.frame[name].sum() == counted.frame[name].sum()
+    assert timed.operations["merge_duration_ns"].max() > 31 * 10**8  # longer than the trace
+
+
+def test_a_device_that_is_saturated_for_a_time_says_so_in_comparisons():
+    compared = ss.compare_mechanisms(*steady_then_busy(), ["dm-snapshot"], "hdd", interval="1s")
+    run = compared.runs["dm-snapshot"]
+    full = int(run.frame["saturated"].sum())
+    assert 0 < full < len(run.frame)
+    assert not run.load.saturated
+    assert f"dm-snapshot: the device is saturated in {full} of {len(run.frame)} intervals" in compared.text()
+
+
+def steady_then_busy():
+    """A minute in which one second asks for too much."""
+    times = [*range(0, 60 * 10**9, 10**9), *range(30 * 10**9, 31 * 10**9, 5 * 10**6)]
+    n = len(times)
+    places = [number * 7919 % 500 * 1048576 for number in range(n)]
+    trace = ss.Trace.from_arrays(times, ["write"] * n, places, [4096] * n, capacity="512MiB", start=0)
+    return trace, ss.Policy(schedule="1h", keep_last=1).timeline([0])
