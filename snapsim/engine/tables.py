@@ -178,7 +178,7 @@ class Tables:
                 held[low // table * table : (high // table + 1) * table] = True
             self.state.slices[:n_slices][held, 0] = kernels.ON_DISK
             clusters = (
-                self._l1_clusters + 2 + -(-initial.live // unit) + int(held.sum()) // rules.table_slices
+                self._l1_clusters + 2 + -(-initial.live // unit) + int(held[:: rules.table_slices].sum())
             )
             self._new_file(0, clusters)
             # places are numbers of clusters in the file, as long as there is one file
