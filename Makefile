@@ -13,6 +13,9 @@ NOJIT_TESTS   = $(wildcard tests/engine tests/policy tests/mechanisms tests/plan
                 -m 'not slow and not compiled and not public_traces'
 NOJIT_INCLUDE = snapsim/engine/*,snapsim/policy/*,snapsim/mechanisms/*,snapsim/planning/*
 
+# Compiled tests that stand in the shorter of two rows of `make test`.
+BESIDE = tests/integration tests/differential tests/test_benchmarks.py
+
 PYTEST   = $(PYTHON) -m pytest
 SANITIZE = tests/notebooks/sanitize.cfg
 NBVAL    = $(PYTEST) --nbval $(if $(wildcard $(SANITIZE)),--nbval-sanitize-with $(SANITIZE))
@@ -48,19 +51,20 @@ format: $(VENV)/.dev  ## let ruff reformat and repair what it can
 	$(VENV)/bin/ruff check --quiet --fix-only .
 	$(VENV)/bin/ruff format .
 
-# Two rows side by side, each as long as the other: nothing in one needs anything of the other.
+# Two rows side by side, about as long as each other: nothing in one needs anything of the other.
 .PHONY: test
 test: system-packages $(VENV)/.dev  ## every test: compiled; beside them the kernels as plain Python, then the notebooks
-	@$(MAKE) --jobs=2 --output-sync=recurse test-compiled test-beside
+	@$(MAKE) --jobs=2 --output-sync=recurse test-compiled test-beside COMPILED='$(BESIDE:%=--ignore=%)'
 
 .PHONY: test-compiled
 test-compiled: $(VENV)/.dev  ## the tests with the compiler
-	$(PYTEST)
+	$(PYTEST) $(COMPILED)
 
 .PHONY: test-beside
-test-beside: $(VENV)/.dev
+test-beside: $(VENV)/.dev  ## what `make test` runs beside them: the next two, and the compiled tests that call other programs
 	@$(MAKE) test-nojit
 	@$(MAKE) notebooks
+	$(PYTEST) $(BESIDE)
 
 .PHONY: test-nojit
 test-nojit: $(VENV)/.dev  ## the kernels' tests without the compiler, with coverage (HTML in build/coverage)

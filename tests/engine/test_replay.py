@@ -171,6 +171,16 @@ def assert_work_is_the_traffic(traffic, work):
     assert work.first_op[-1] == len(work.op)
 
 
+def test_a_read_looks_deeper_into_a_table_where_its_second_block_lies_deeper():
+    """Both blocks are described by one slice; the first is in the active layer, the second in the base."""
+    chain = Replay.of(mechanism("qcow2-external"), capacity=1 << 20, block_size=4096)
+    chain.snapshot()
+    chain.replay(Batch(np.array([0]), np.array([WRITE], np.uint8), np.array([0]), np.array([4096])))
+    read = Batch(np.array([0]), np.array([READ], np.uint8), np.array([0]), np.array([8192]))
+    first, again = chain.replay(read), chain.replay(read)
+    assert (first.metadata_reads.tolist(), again.metadata_reads.tolist()) == ([1], [0])
+
+
 @pytest.mark.parametrize("name", ["qcow2-external", "qcow2-internal"])
 def test_a_request_that_makes_all_refcounts_be_read_finds_room_for_that(name):
     """The first allocation, and the first filling in from below: once for each file."""
