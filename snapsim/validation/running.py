@@ -1,5 +1,6 @@
 """Run the programs that real systems are driven with."""
 
+import re
 import shutil
 import subprocess
 
@@ -18,6 +19,8 @@ PACKAGES = {
     "filefrag": "e2fsprogs",
 }
 """The Debian packages that bring them."""
+
+_FAILURE = re.compile("fail|error|no space|denied|cannot|could not", re.IGNORECASE)
 
 
 def need(*programs: str) -> None:
@@ -64,12 +67,19 @@ def run(*command: str, text: str | None = None) -> str:
     need(command[0])
     done = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise SnapsimError(
             f"{' '.join(command[:3])} ended with status {done.returncode}: "
-            f"{said[-1] if said else 'no message'}"
+            f"{_reason(done.stderr, done.stdout)}"
         )
     return done.stdout
+
+
+def _reason(*outputs: str) -> str:
+    """Return the line that says why a program failed: qemu-io says it among its prompts."""
+    lines = [line.replace("qemu-io>", "").strip() for output in outputs for line in output.splitlines()]
+    said = [line for line in lines if line]
+    found = [line for line in said if _FAILURE.search(line)]
+    return found[0] if found else said[-1] if said else "no message"
 
 
 def qemu_version() -> str:

@@ -16,7 +16,7 @@ from snapsim.engine.tables import NO_TABLES, TableSetup
 from snapsim.errors import UsageError
 from snapsim.mechanisms import TableIO, mechanism
 from snapsim.testing import strategies
-from snapsim.types import FLUSH, READ, WRITE, Batch
+from snapsim.types import DISCARD, FLUSH, READ, WRITE, Batch
 
 THICK = Counting(block_size=65536, initial="thick")
 HALF = settings(max_examples=max(settings.default.max_examples // 2, 10))
@@ -169,6 +169,21 @@ def assert_work_is_the_traffic(traffic, work):
     # a table is written whole, also where the volume ends in it; the device gets what describes blocks
     assert work.length[writes].sum() <= (traffic.written_bytes + traffic.metadata_written_bytes).sum()
     assert work.first_op[-1] == len(work.op)
+
+
+def test_free_clusters_are_searched_for_once_whatever_the_cache_holds():
+    """A discard loads the last refcount block; the first allocation still looks at all before it."""
+    chain = Replay.of(mechanism("qcow2-internal"), capacity=32 << 20, block_size=4096)
+    last = np.array([(32 << 20) - 4096])
+    freed, written, again = (
+        chain.replay(Batch(np.array([0]), np.array([op], np.uint8), last, np.array([4096])))
+        for op in (DISCARD, WRITE, DISCARD)
+    )
+    assert freed.metadata_reads.tolist() == [2]  # a slice and a refcount block
+    assert written.metadata_reads.tolist() == [
+        5
+    ]  # all five: four fit into the cache
+    assert again.metadata_reads.tolist() == [0]
 
 
 def test_a_read_looks_deeper_into_a_table_where_its_second_block_lies_deeper():

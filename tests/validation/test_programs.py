@@ -1,6 +1,7 @@
 """The programs that real systems are driven with, and what is said when something is wrong with them."""
 
 import subprocess
+import sys
 
 import pytest
 
@@ -54,3 +55,9 @@ def test_what_the_daemon_refuses_is_said_and_it_ends(tmp_path):
     with pytest.raises(MeasurementError, match=r"Could not open .*missing"):
         StorageDaemon([tmp_path / "missing.qcow2"])
     subprocess.run(["qemu-img", "check", "-q", str(image)], check=True)
+
+
+def test_a_program_that_talks_at_prompts_is_quoted_where_it_says_why():
+    talk = "qemu-io> wrote 512/512 bytes at offset 0\nqemu-io> write failed: No space left on device\nqemu-io> "
+    with pytest.raises(SnapsimError, match=r"ended with status 1: write failed: No space left on device$"):
+        run(sys.executable, "-c", f"print({talk!r}); raise SystemExit(1)")
