@@ -180,9 +180,7 @@ def test_free_clusters_are_searched_for_once_whatever_the_cache_holds():
         for op in (DISCARD, WRITE, DISCARD)
     )
     assert freed.metadata_reads.tolist() == [2]  # a slice and a refcount block
-    assert written.metadata_reads.tolist() == [
-        5
-    ]  # all five: four fit into the cache
+    assert written.metadata_reads.tolist() == [5]  # all five: four fit into the cache
     assert again.metadata_reads.tolist() == [0]
 
 

@@ -58,6 +58,8 @@ def test_what_the_daemon_refuses_is_said_and_it_ends(tmp_path):
 
 
 def test_a_program_that_talks_at_prompts_is_quoted_where_it_says_why():
-    talk = "qemu-io> wrote 512/512 bytes at offset 0\nqemu-io> write failed: No space left on device\nqemu-io> "
+    talk = (
+        "qemu-io> wrote 512/512 bytes at offset 0\nqemu-io> write failed: No space left on device\nqemu-io> "
+    )
     with pytest.raises(SnapsimError, match=r"ended with status 1: write failed: No space left on device$"):
         run(sys.executable, "-c", f"print({talk!r}); raise SystemExit(1)")
