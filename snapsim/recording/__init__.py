@@ -1,0 +1,1 @@
+"""Record what a virtual machine or an image is asked to do, and learn from snapshots that exist."""
