@@ -15,6 +15,7 @@
     │   └── DamagedTraceError   more damaged lines than the limit allows
     ├── StoreError              a stored trace that is missing, foreign or incomplete   (exit status 3)
     ├── MeasurementError        a device could not be measured                          (exit status 1)
+    ├── RecordingError          a recording could not be made, or had to end            (exit status 1)
     └── CapacityError           a result would not fit into memory                      (exit status 4)
 
 Each message is one sentence or two: what is wrong, where (file, line, field), what to do about it.
@@ -86,6 +87,10 @@ class StoreError(SnapsimError):
 
 class MeasurementError(SnapsimError):
     """A device that could not be measured: the program that measures is missing, or it failed."""
+
+
+class RecordingError(SnapsimError):
+    """A recording that could not be made, or had to end: the message says what is kept of it."""
 
 
 class CapacityError(SnapsimError):
