@@ -67,6 +67,7 @@ app = group(
 )
 _COMMANDS = {
     "trace": "Look at traces, convert them, count what is in them.",
+    "record": "Record what a virtual machine or a disk is asked to do.",
     "simulate": "Say how much space the snapshots of a policy need.",
     "replay": "Say what snapshots cost the guest: bytes, latency, merges.",
     "compare-mechanisms": "Put side by side what several systems' snapshots cost the guest.",

@@ -78,7 +78,5 @@ def fingerprints(data: bytes, offset: int, key: bytes) -> bytes:
     first = BLOCK - offset % BLOCK
     cuts = [0, *range(first, len(data), BLOCK), len(data)]
     return b"".join(
-        fingerprint(data[start:stop], key)
-        for start, stop in zip(cuts, cuts[1:], strict=False)
-        if start < stop
+        fingerprint(data[start:stop], key) for start, stop in itertools.pairwise(cuts) if start < stop
     )
