@@ -1,34 +1,11 @@
 #!/bin/bash
 # shellcheck disable=SC1091,SC2016,SC2046,SC2086
-# The work that the recorded guest does, phase by phase; then it powers itself off.
-#
-# Timed phases last a number of units (UNIT seconds, from job.conf); the others last as long as their work.
-# Each phase reports to the serial console: @@ TIME start|summary|stop|stat NAME ...
-set -u
-. /root/job.conf
-export LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive
-exec 3> /dev/ttyS0
-mkdir -p /var/log/job /srv /var/backups
+# PostgreSQL under different rates of transactions, between package work, compilation and housekeeping.
+. /root/lib.sh
+mkdir -p /srv /var/backups
 
-report() { echo "@@ $(date -u +%Y-%m-%dT%H:%M:%S.%6NZ) $*" >&3; }
-units() { awk -v n="$1" -v unit="$UNIT" 'BEGIN { s = int(n * unit + 0.5); print s < 1 ? 1 : s }'; }
 as_postgres() { runuser -u postgres -- "$@"; }
 sql() { as_postgres psql -qAtX -d pgbench -c "$1"; }
-apt() { apt-get -qq -y -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 --no-install-recommends "$@"; }
-
-phase() {       # phase NAME "what it does" function [arguments]
-    local name=$1 about=$2 status=0
-    shift 2
-    report start "$name" "$about"
-    "$@" > "/var/log/job/$name.log" 2>&1 || status=$?
-    [ $status = 0 ] || tail -n 5 "/var/log/job/$name.log" >&3
-    report stop "$name" "status=$status"
-    summary=$(grep -E '^(tps|latency average)|trimmed' "/var/log/job/$name.log" | tr '\n' ';')
-    [ -z "$summary" ] || report summary "$name" "$summary"
-    report stat "$name" $(cat /sys/block/vda/stat)
-}
-
-idle() { sleep "$(units "$1")"; }
 
 load() {
     as_postgres createdb pgbench && as_postgres pgbench -q -i -s "$SCALE" pgbench
@@ -86,8 +63,6 @@ reorganise() {  # what a housekeeping job does: rewrite, drop, truncate, rotate
     rm -f /var/backups/pgbench.dump && apt-get clean
 }
 
-trim() { sync && fstrim -v /; }
-
 pg_isready -q -t 60 || { report start postgres "did not come up"; report stop postgres status=1; }
 report stat boot $(cat /sys/block/vda/stat)
 phase settle         "idle after boot"                                           idle 0.5
@@ -106,5 +81,4 @@ phase oltp-install   "pgbench -c $CLIENTS -R 5 while apt-get installs git"      
 phase reorganise     "REINDEX, VACUUM FULL, drops, logrotate, apt-get clean"     reorganise
 phase trim-second    "fstrim -v /"                                               trim
 phase idle-end       "idle: journal, timers, a health check each minute"         idle 1.5
-report "done"
-systemctl poweroff
+finish
