@@ -20,8 +20,9 @@ _RULES = (
 _COUNTING = ("every", "initial")
 _RESTORING = ("at", "base", "part", "object_size")
 _REPLAY = ("interval", "merge", "merge_speed")
+_RECORDING = ("entry", "mark")
 _VALIDATION = ("sequences", "requests", "seed")
-_NAMES = frozenset(_READING + _RULES + _COUNTING + _REPLAY + _RESTORING + _VALIDATION)
+_NAMES = frozenset(_READING + _RULES + _COUNTING + _REPLAY + _RESTORING + _RECORDING + _VALIDATION)
 
 _VALUE = r"""(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^\s,;:()"'`]+))"""
 _ASSIGNED = re.compile(rf"`?\b(?P<name>{'|'.join(sorted(_NAMES, key=len, reverse=True))})=(?:{_VALUE})?`?")
