@@ -332,6 +332,7 @@ class _Run:
             },
             notes=tuple(log.notes),
             fingerprint="" if fingerprint is None else fingerprint.hexdigest(),
+            contents=log.contents or "",
         )
 
 

@@ -55,6 +55,9 @@ class TraceInfo:
         Assumptions that people should see.
     fingerprint : str
         SHA-256 over the columns of each volume; equal for equal requests, however they are stored or cut.
+    contents : str
+        What the content digests are: "snapsim-1" (`snapsim.traces.fingerprints`), "md5-4096" or "md5-512" (an
+        MD5 sum of each so many bytes); "" where the trace has none.
     """
 
     format: str
@@ -75,6 +78,7 @@ class TraceInfo:
     options: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     fingerprint: str = ""
+    contents: str = ""
 
     def to_json(self) -> str:
         """Write it as JSON text."""

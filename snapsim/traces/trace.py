@@ -13,6 +13,7 @@ import pandas as pd
 from snapsim.errors import UnitError, UsageError, VolumeSelectionError
 from snapsim.traces.arrays import When, capacities_from, check_capacity, columns_from, unix_ns
 from snapsim.traces.info import Extent, TraceInfo, fingerprint, kinds_text
+from snapsim.traces.pacing import StretchedTable, check_reach, pace, paced_notes, ratio
 from snapsim.traces.readers.base import DroppedLine
 from snapsim.traces.table import EXTRAS, MemoryTable, Table, rows_of
 from snapsim.types import Batch, Op
@@ -71,6 +72,7 @@ class Trace:
         volume: object = None,
         latency_ns: npt.ArrayLike | None = None,
         digest: npt.ArrayLike | None = None,
+        contents: str = "",
     ) -> Self:
         """Make a trace from columns; they are copied.
 
@@ -93,6 +95,8 @@ class Trace:
             Service time, -1 where it is not known.  [ns]
         digest : array_like of bytes, shape (n,), or None
             Content digests, concatenated.
+        contents : str
+            What the digests are; see `TraceInfo.contents`.
 
         Returns
         -------
@@ -126,6 +130,7 @@ class Trace:
             capacities=capacities,
             start_ns=None if start is None else unix_ns(start),
             out_of_order=steps_back,
+            contents=contents,
         )
         return cls(MemoryTable(columns, volumes), info, measured=False)
 
@@ -273,6 +278,49 @@ class Trace:
             info = dataclasses.replace(info, start_ns=info.start_ns + first)
         return Trace(self._table.narrow(first, last, None), info, measured=False)
 
+    def stretch(self, scale: float, *, start: When | None = None) -> "Trace":
+        """Return the trace of a paced recording at the times that it represents.
+
+        Where a recording's activity was paced so that, say, seven days pass in twenty minutes, one second of
+        it stands for many.  Snapshots are taken by the represented clock.  Latencies stay as measured.
+
+        Parameters
+        ----------
+        scale : int or float
+            What times are multiplied by: represented time divided by real time.  Whole scales are exact; with
+            others, times are rounded down.
+        start : int, str, datetime, Timestamp or None
+            When time 0 was, in represented time; what it was before when None.
+
+        Returns
+        -------
+        Trace
+            Streamed if this one is.  Its `time_scale` is multiplied, and a note says so.
+
+        Raises
+        ------
+        UsageError
+            The scale is not between a millionth and a million, or times would not fit.
+
+        Examples
+        --------
+        >>> trace = Trace.from_arrays([0, 10], ["write", "write"], [0, 0], [512, 512])
+        >>> week = trace.stretch(504, start="2026-06-01T00:00Z")
+        >>> week.span_ns, week.info.time_scale
+        (5040, 504.0)
+        """
+        exact = ratio(scale)
+        start_ns = self._info.start_ns if start is None else unix_ns(start)
+        check_reach(self.last_ns, exact, ASSUMED_START_NS if start_ns is None else start_ns)
+        total = self._info.time_scale * float(scale)
+        info = dataclasses.replace(
+            self._info,
+            start_ns=start_ns,
+            time_scale=total,
+            notes=paced_notes(self._info.notes, total),
+        )
+        return Trace(StretchedTable(self._table, exact), info, measured=False)
+
     def _since_start(self, when: Moment | None) -> int | None:
         if when is None:
             return None
@@ -379,11 +427,15 @@ class Trace:
             "span": f"{format_duration(self.span_ns)} from {start}{' (assumed)' * self.start_assumed}",
             "highest byte": format_size(max(self.max_end)),
         }
+        if info.time_scale != 1:
+            facts["time scale"] = pace(info.time_scale)
         if names:
             shown = ", ".join(names[:5]) + (f", ... ({len(names):,} in all)" if len(names) > 5 else "")
             facts["volume" if len(names) == 1 else "volumes"] = shown
         if len(self.volumes) == 1 and info.capacities[0] is not None:
             facts["capacity"] = format_size(info.capacities[0])
+        if info.contents:
+            facts["contents"] = f"digests ({info.contents})"
         if info.out_of_order:
             facts["out of order"] = f"{info.out_of_order:,}"
         if info.skipped_kinds:

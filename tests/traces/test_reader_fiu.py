@@ -85,3 +85,13 @@ def test_damaged_lines_are_named(read_raw):
 def test_is_recognised_by_content():
     assert READER.sniff(TEXT.encode(), "x")
     assert not READER.sniff(b"  8,16   1        4 0.1 3646  I   R 5632664 + 256 [java]\n", "x.blkparse")
+
+
+@pytest.mark.parametrize(
+    ("lengths", "contents"),
+    [([1, 1], "md5-4096"), ([8, 8], "md5-512"), ([1, 8], ""), ([8, 1, 8], "")],
+)
+@pytest.mark.parametrize("block", [None, 1])
+def test_what_the_digests_are_is_said_if_it_is_the_same_throughout(read_raw, lengths, contents, block):
+    text = "".join(line(row, "nfsd", 8, "W", DIGEST * count) for row, count in enumerate(lengths))
+    assert read_raw(READER, text.encode(), block=block).log.contents == contents

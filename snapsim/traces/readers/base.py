@@ -120,6 +120,7 @@ class ReadLog:
     capacities: dict[str, int] = field(default_factory=dict)
     start_ns: int | None = None
     time_scale: float = 1.0
+    contents: str | None = None
     _codes: dict[str, int] = field(default_factory=dict, repr=False)
 
     def skip(self, count: int = 1, kind: str = "header") -> None:
@@ -147,6 +148,10 @@ class ReadLog:
     def set_option(self, name: str, value: object) -> None:
         """Record a reader option or unit that was in force."""
         self.options[name] = str(value)
+
+    def set_contents(self, scheme: str) -> None:
+        """Say what the content digests are, "" if nothing in particular; see `TraceInfo.contents`."""
+        self.contents = scheme
 
     def set_start(self, ns: int) -> None:
         """Say which Unix time the reader's time 0 is: 0 when its times are Unix times.  [ns]"""

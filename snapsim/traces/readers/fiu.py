@@ -33,6 +33,8 @@ _LINE = re.compile(r"\d+ +\d+ +.*\d+ +\d+ +[RW] +\d+ +\d+ +([0-9a-f]{32})+\s*")
 _TIME, _BLOCK, _SECTORS, _RW, _MAJOR, _MINOR, _DIGEST = 0, -6, -5, -4, -3, -2, -1
 _FIELDS = 8
 _MD5_DIGITS = 32
+_MD5_BYTES = 16
+_PIECES = (4096, 512)
 # tar's extended headers, as in "28 ctime=1410563671.7201132"; its padding holds zero bytes
 _TAR_RECORD = re.compile(r"\d+ [A-Za-z.]+=\S*")
 
@@ -56,7 +58,9 @@ class Fiu(Reader):
     def read(self, source: Source, log: ReadLog, options: Options) -> Iterator[Raw]:
         """Yield the requests in file order, with their digests."""
         for lines in blocks(source, log):
-            yield _requests(_without_archive(lines, log), log, options)
+            raw = _requests(_without_archive(lines, log), log, options)
+            log.set_contents(_contents(raw, log.contents))
+            yield raw
 
 
 READERS = (Fiu(),)
@@ -101,6 +105,17 @@ def _requests(lines: Tokens, log: ReadLog, options: Options) -> Raw:
         _volumes((major << 32 | minor)[good], log, options),
         digest=digest[good],
     )
+
+
+def _contents(raw: Raw, before: str | None) -> str:
+    """Return what all digests so far are a sum of each of; "" where that is not the same throughout."""
+    sizes = np.fromiter(map(len, raw.digest if raw.digest is not None else ()), np.int64)
+    fitting = [
+        f"md5-{piece}" for piece in _PIECES if np.array_equal(sizes, _MD5_BYTES * -(-raw.length // piece))
+    ]
+    if before in fitting:
+        return before or ""
+    return fitting[0] if fitting and before is None else ""
 
 
 def _volumes(device: Int64Array, log: ReadLog, options: Options) -> npt.NDArray[np.int32] | None:
