@@ -1,9 +1,9 @@
 """Turn a finished recording into what the project keeps: the trace, its provenance, the allocated extents.
 
-Run as ``python data/record/convert.py WORKDIR data/traces/NAME`` after record_postgres.sh.  Writes NAME with
-the endings .parquet, .toml, .initial-map.json and .guest-packages.txt.  Refuses a trace that differs by more
-than 1 % from what the guest's own kernel counted (/sys/block/vda/stat, read after the root file system was
-made read-only).
+Run as ``python data/record/convert.py WORKDIR data/traces/NAME`` after record.sh.  Writes NAME with the
+endings .parquet, .provenance.toml, .initial-map.json and .guest-packages.txt.  The times of a paced recording
+become the represented ones.  Refuses a trace that differs by more than 1 % from what the guest's own kernel
+counted (/sys/block/vda/stat, read after the root file system was made read-only).
 """
 
 import argparse
@@ -11,7 +11,9 @@ import json
 import sys
 import tomllib
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from snapsim.traces import store
 from snapsim.traces.formats import read_trace
@@ -37,10 +39,37 @@ def kernel_counts(stat: list[int]) -> dict[str, int]:
     }
 
 
-def trace_table(measured: Mapping[str, int], counted: Mapping[str, int], more: Mapping[str, object]) -> str:
-    """Write the TOML table ``[trace]``; strings and integers are written alike in JSON and in TOML."""
+def represented_start(recording: Mapping[str, Any], start_ns: int) -> int:
+    """Return the represented time of the first request.  [ns]
+
+    The job said when the represented time began; what came before it is stretched alike.
+    """
+    before_ns = nanoseconds(recording["represented_from_host"]) - start_ns
+    return nanoseconds(recording["represented_from"]) - int(recording["time_scale"]) * before_ns
+
+
+def nanoseconds(when: datetime) -> int:
+    """Turn a time of a provenance file, which has whole microseconds, into Unix time."""
+    return (when - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
+
+
+def stamp(ns: int) -> str:
+    """Write Unix time as TOML does."""
+    return f"{datetime.fromtimestamp(ns // 10**9, UTC):%Y-%m-%dT%H:%M:%S}.{ns % 10**9 // 1000:06d}Z"
+
+
+def trace_table(facts: Mapping[str, Any], counted: Mapping[str, int]) -> str:
+    """Write the TOML tables ``[trace]`` and ``[guest_counted]``.
+
+    Strings, numbers and lists of them are written alike in JSON and in TOML.
+    """
+    plain = {name: value for name, value in facts.items() if isinstance(value, str | int | float)}
     lines = ["", "[trace]                      # measured on the converted trace"]
-    lines += [f"{name} = {json.dumps(value)}" for name, value in {**measured, **more}.items()]
+    lines += [f"{name} = {json.dumps(value)}" for name, value in plain.items()]
+    for name, table in facts.items():
+        if name.startswith("distinct_") and isinstance(table, Mapping):
+            lines += ["", f"[trace.{name}]             # by block size"]
+            lines += [f"{key} = {json.dumps(value)}" for key, value in table.items()]
     lines += ["", "[guest_counted]              # the same by the guest's kernel, from the final stat"]
     lines += [f"{name} = {value}" for name, value in counted.items()]
     return "\n".join(lines) + "\n"
@@ -49,37 +78,38 @@ def trace_table(measured: Mapping[str, int], counted: Mapping[str, int], more: M
 def main() -> None:
     """Convert, compare, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("workdir", type=Path, help="where record_postgres.sh left the recording")
+    parser.add_argument("workdir", type=Path, help="where record.sh left the recording")
     parser.add_argument("target", type=Path, help="path without suffix, e.g. data/traces/postgres")
     arguments = parser.parse_args()
     work, target = arguments.workdir, arguments.target
 
     provenance = (work / "provenance.toml").read_text()
+    told = tomllib.loads(provenance)
     trace = read_trace(work / "disk.log", format="nbdkit", timezone="UTC")
+    real_ns = trace.span_ns
+    scale = told["recording"]["time_scale"]
+    if scale != 1:
+        start_ns = represented_start(told["recording"], trace.start_ns)
+        trace = trace.stretch(int(scale), start=start_ns)
+        provenance = provenance.replace(
+            "\n\n[parameters]", f"\nrepresented_start = {stamp(start_ns)}\n\n[parameters]", 1
+        )
     summary = summarise(trace)
-    counted = kernel_counts(tomllib.loads(provenance)["final"]["stat"])
-    measured = {name: getattr(summary, name) for name in counted}
+    counted = kernel_counts(told["final"]["stat"])
     for name, expected in counted.items():
-        if abs(measured[name] - expected) > TOLERANCE * expected:
-            sys.exit(
-                f"{name}: {measured[name]} in the trace, {expected} by the guest's count; nothing written"
-            )
+        measured = getattr(summary, name)
+        if abs(measured - expected) > TOLERANCE * expected:
+            sys.exit(f"{name}: {measured} in the trace, {expected} by the guest's count; nothing written")
 
-    more = {
-        "requests": summary.requests,
-        "writes": summary.writes,
-        "write_zeroes": summary.write_zeroes,
-        "zeroed_bytes": summary.zeroed_bytes,
-        "distinct_written_bytes_4096": summary.distinct_written_bytes[4096],
-        "distinct_touched_bytes_4096": summary.distinct_touched_bytes[4096],
+    facts = summary.to_dict() | {
         "span_ns": summary.span_ns,
-        "out_of_order": summary.out_of_order,
-        "dropped_lines": summary.dropped_lines,
+        "real_seconds": real_ns / 1e9,
+        "represented_seconds": trace.span_ns / 1e9,
         "fingerprint": trace.fingerprint,
     }
     target.parent.mkdir(parents=True, exist_ok=True)
     store.write(trace, target.with_name(f"{target.name}.parquet"), compression="zstd")
-    replace(target.with_name(f"{target.name}.toml"), provenance + trace_table(measured, counted, more))
+    replace(target.with_name(f"{target.name}.provenance.toml"), provenance + trace_table(facts, counted))
     for name in ("initial-map.json", "guest-packages.txt"):
         replace(target.with_name(f"{target.name}.{name}"), (work / name).read_text())
     sys.stdout.write(f"{trace}\n")

@@ -47,7 +47,7 @@ begin_represented_time() {
 
 until_hour() {  # until_hour N: sleep until so many represented hours have passed since the beginning
     sleep "$(awk -v zero="$REPRESENTED_ZERO" -v now="$EPOCHREALTIME" -v n="$1" -v unit="$UNIT" \
-             'BEGIN { s = zero + n * unit - now; print s > 0 ? s : 0 }')"
+             'BEGIN { s = zero + n * unit - now; print (s > 0 ? s : 0) }')"
 }
 
 # event NAME "what" command...: run it, note in the console when it began and how it ended
