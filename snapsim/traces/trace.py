@@ -158,6 +158,11 @@ class Trace:
         extent: Extent = self.__dict__["_extent_"]
         return extent
 
+    @property
+    def table(self) -> Table:
+        """Where the requests are: for those who put another table before it."""
+        return self._table
+
     def __len__(self) -> int:
         """Return the number of requests."""
         return self._info.requests if self._measured else self._extent.requests
