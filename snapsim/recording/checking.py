@@ -92,7 +92,7 @@ def check_contents(trace: Trace, image: str | os.PathLike[str], *, key: bytes | 
         The image ends before the trace does, or cannot be read.
     """
     name, source = trace.info.source, Path(image)
-    if (scheme := getattr(trace.info, "contents", SCHEME)) != SCHEME:
+    if (scheme := trace.info.contents) != SCHEME:
         raise UsageError(
             f"{name} has {f'contents as {scheme}' if scheme else 'no fingerprints'}: nothing to compare"
         )

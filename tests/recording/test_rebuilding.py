@@ -227,7 +227,9 @@ def test_images_that_are_none_of_this(tmp_path):
 def trace_of(*rows):
     """Each row is (op, offset, length, digest)."""
     op, offset, length, digest = zip(*rows, strict=True)
-    return ss.Trace.from_arrays(np.arange(len(op)), op, offset, length, digest=np.array(digest, object))
+    return ss.Trace.from_arrays(
+        np.arange(len(op)), op, offset, length, digest=np.array(digest, object), contents="snapsim-1"
+    )
 
 
 def test_fingerprints_of_the_wrong_length(tmp_path):

@@ -258,7 +258,7 @@ def _printer(options: Options, log: ReadLog) -> _Printer | None:
         if key is not None:
             raise UsageError("option key is of use with contents=yes only")
         return None
-    log.set_option("contents", SCHEME)
+    log.set_contents(SCHEME)
     if key is None:
         log.note("the key of the fingerprints was thrown away: they can be compared within this trace only")
     return _Printer(secrets.token_bytes(32) if key is None else read_key(Path(str(key))))
