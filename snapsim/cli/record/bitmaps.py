@@ -1,0 +1,292 @@
+"""`snapsim record bitmaps`: what changes on a disk of a running guest, interval by interval."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from snapsim.cli.output import check_writable, print_json, print_table, warn
+from snapsim.cli.reading import Json
+from snapsim.errors import RecordingError, UsageError
+
+if TYPE_CHECKING:
+    from snapsim.recording.bitmaps import BitmapRecorder, Reached
+    from snapsim.recording.change_log import ChangeLog
+    from snapsim.recording.disks import Disk
+    from snapsim.recording.qmp import Monitor
+
+__all__ = ["bitmaps"]
+
+_GUEST = Group("The guest", sort_key=2)
+_INSTEAD = Group("Instead of recording", sort_key=4)
+_READING = Group("How bitmaps are read", sort_key=6)
+_TERMINATED = 143
+
+
+def bitmaps(
+    name: Annotated[Path | None, Parameter(metavar="NAME")] = None,
+    /,
+    *,
+    qmp: Annotated[Path | None, Parameter(metavar="SOCKET", group=_GUEST)] = None,
+    libvirt: Annotated[str | None, Parameter(metavar="DOMAIN", group=_GUEST)] = None,
+    connect: Annotated[str, Parameter(metavar="URI", group=_GUEST)] = "qemu:///system",
+    device: Annotated[Sequence[str], Parameter(metavar="DISK", group=_GUEST)] = (),
+    every: Annotated[str, Parameter(metavar="SPAN")] = "1min",
+    lasting: Annotated[str | None, Parameter(name="--for", metavar="SPAN")] = None,
+    granularity: Annotated[str, Parameter(metavar="SIZE")] = "64KiB",
+    list_disks: Annotated[bool, Parameter(name="--list", group=_INSTEAD)] = False,
+    finish: Annotated[bool, Parameter(group=_INSTEAD)] = False,
+    clean: Annotated[bool, Parameter(group=_INSTEAD)] = False,
+    socket_folder: Annotated[Path | None, Parameter(metavar="DIR", group=_READING)] = None,
+    nbd_server: Annotated[Path | None, Parameter(metavar="SOCKET", group=_READING)] = None,
+    as_json: Json = False,
+) -> int:
+    """Sample what a running QEMU or libvirt guest changes, interval by interval; the guest runs on.
+
+    Ctrl-C ends it: NAME.recording has every interval, NAME.parquet is the trace. If the recorder is killed,
+    the same command goes on where it stopped, and nothing that changed meanwhile is lost as long as QEMU
+    runs.
+
+    Parameters
+    ----------
+    name : Path, optional
+        What the recording is called: NAME.recording and NAME.parquet are made.
+    qmp : Path, optional
+        The QMP socket that QEMU was started with (-qmp unix:SOCKET,server=on,wait=off).
+    libvirt : str, optional
+        A running libvirt domain, instead.
+    connect : str
+        Where libvirt is.
+    device : sequence of str
+        Which disk, where there are several; may be repeated: each gets a recording of its own.
+    every : str
+        The interval. Samples are taken at its multiples since the Unix epoch: on the hour, on the minute.
+    lasting : str, optional
+        For how long ("2h"); until Ctrl-C unless said.
+    granularity : str
+        The unit of what changes, a power of two: small blocks are counted as whole ones.
+    list_disks : bool
+        Show the guest's disks.
+    finish : bool
+        Make the trace of a recording that cannot go on. No guest is needed.
+    clean : bool
+        Remove what recorders that were killed have left in QEMU. Nothing of other tools is touched.
+    socket_folder : Path, optional
+        A folder in which QEMU may make a UNIX socket, where it runs as another user.
+    nbd_server : Path, optional
+        The UNIX socket of an NBD server that runs in this QEMU already; used, and left running.
+    as_json : bool
+        Print JSON.
+    """
+    if finish:
+        _finished([_log(_required(name))], as_json=as_json)
+        return 0
+    from snapsim.recording.bitmaps import Reached
+
+    monitor, targets, folder = _guest(qmp, libvirt, connect)
+    with closing(monitor):
+        reached = Reached(socket_folder or folder, nbd_server)
+        if clean:
+            _clean(monitor, reached, as_json=as_json)
+            return 0
+        from snapsim.recording.disks import disks_of
+
+        disks = disks_of(monitor, targets)
+        if list_disks:
+            _list(disks, as_json=as_json)
+            return 0
+        recorders, told = _recorders(
+            monitor, _required(name), disks, device, reached, every=every, granularity=granularity
+        )
+        stopped_by = _record(recorders, every, lasting, quiet=as_json, told=told)
+    _finished([one.log for one in recorders], as_json=as_json)
+    return _TERMINATED if stopped_by == signal.SIGTERM else 0
+
+
+def _required(name: Path | None) -> Path:
+    if name is None:
+        raise UsageError("say what the recording is to be called: snapsim record bitmaps NAME ...")
+    return name.with_name(name.name.removesuffix(".parquet").removesuffix(".recording"))
+
+
+def _beside(name: Path, ending: str) -> Path:
+    return name.with_name(name.name + ending)
+
+
+def _guest(
+    qmp: Path | None, libvirt: str | None, connect: str
+) -> tuple["Monitor", dict[str, str] | None, Path | None]:
+    """Return the monitor, other names of disks, and a folder in which QEMU may make sockets."""
+    if (qmp is None) == (libvirt is None):
+        raise UsageError("say which guest: --qmp SOCKET, or --libvirt DOMAIN")
+    if qmp is not None:
+        from snapsim.recording.qmp import QmpMonitor
+
+        return QmpMonitor(qmp), None, None
+    from snapsim.recording.libvirt import VirshMonitor
+
+    monitor = VirshMonitor(str(libvirt), connect=connect)
+    folder = monitor.socket_folder()
+    return monitor, monitor.targets(), None if folder is None else Path(folder)
+
+
+def _recorders(
+    monitor: "Monitor", name: Path, disks: list["Disk"], wanted: Sequence[str], reached: "Reached", *,
+    every: str, granularity: str,
+) -> tuple[list["BitmapRecorder"], list[str]]:  # fmt: skip
+    """Begin a recorder for each disk, or go on with it; and say so."""
+    from snapsim.recording.bitmaps import BitmapRecorder
+    from snapsim.recording.disks import choose
+    from snapsim.units import format_size, parse_duration, parse_size
+
+    if parse_duration(every) <= 0:
+        raise UsageError("--every has to be longer than nothing")
+    chosen = [choose(disks, one) for one in dict.fromkeys(wanted)] or [choose(disks, None)]
+    names = {disk: name if len(chosen) == 1 else _beside(name, f"-{disk.name}") for disk in chosen}
+    for disk, one in names.items():
+        check_writable(_beside(one, ".parquet"))
+        if _beside(one, ".parquet").exists():
+            raise UsageError(f"{_beside(one, '.parquet')} exists: record {disk.name} under another name")
+    begun, told = [], []
+    with ExitStack() as undo:
+        for disk, one in names.items():
+            folder = _beside(one, ".recording")
+            if folder.exists():
+                recorder = BitmapRecorder.resume(monitor, folder, reached=reached)
+                what = f"going on with {folder}, {len(recorder.log.instants) - 1} intervals so far"
+            else:
+                recorder = BitmapRecorder.start(
+                    monitor, disk, folder, grain=parse_size(granularity), reached=reached, every=every
+                )
+                undo.callback(recorder.end, "another disk could not be recorded")
+                what = f"recording {disk.name} ({format_size(disk.capacity)}, {disk.file}) into {folder}"
+            begun.append(recorder)
+            told.append(f"{what}, in units of {format_size(recorder.log.grain)}")
+        undo.pop_all()
+    return begun, told
+
+
+def _record(
+    recorders: list["BitmapRecorder"], every: str, lasting: str | None, *, quiet: bool, told: list[str]
+) -> int:
+    """Record until it is enough; return the signal that ended it."""
+    from snapsim.recording.bitmaps import keep_recording
+    from snapsim.recording.interrupts import stopping
+    from snapsim.units import format_duration, format_size, parse_duration
+
+    first = min(one.log.instants[0] for one in recorders)
+    until = None if lasting is None else first + parse_duration(lasting)
+    with stopping() as stop, _line() as say:
+        if not quiet:
+            for line in told:
+                print(line)
+            print(f"every {every}{'' if lasting is None else f', for {lasting}'}; Ctrl-C ends it", flush=True)
+
+        def show(one: "BitmapRecorder") -> None:
+            instants = one.log.instants
+            waits = f", {one.waiting} intervals wait for QEMU's NBD server" if one.waiting else ""
+            last = format_size(one.changed[-1]) if one.changed else "nothing yet"
+            say(
+                f"{one.disk.name}: {len(instants) - 1} intervals in "
+                f"{format_duration(time.time_ns() - first)}; {last} changed in the last, {format_size(sum(one.changed))} in all{waits}"
+            )
+
+        try:
+            keep_recording(recorders, stop, every_ns=parse_duration(every), until_ns=until, told=show)
+        except RecordingError as error:
+            raise RecordingError(
+                f"{error}. Nothing is lost: QEMU has what was not stored, and the same command goes on"
+            ) from None
+        finally:
+            for one in recorders:
+                one.close()
+    return stop.wanted
+
+
+@contextmanager
+def _line() -> Iterator[Callable[[str], None]]:
+    """Give what writes over one line of standard error, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _text: None
+        return
+    try:
+        yield lambda text: print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+    finally:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _log(name: Path) -> "ChangeLog":
+    from snapsim.recording.change_log import ChangeLog
+
+    log = ChangeLog.open(_beside(name, ".recording"))
+    log.lock()  # whoever records makes the trace itself
+    log.unlock()
+    return log
+
+
+def _finished(logs: list["ChangeLog"], *, as_json: bool) -> None:
+    """Make the traces, and say what they are."""
+    from snapsim.recording.bitmaps import to_trace
+    from snapsim.units import format_duration, format_size
+
+    made = []
+    for log in logs:
+        path = log.folder.with_suffix(".parquet")
+        if len(log.instants) < 2:
+            warn(
+                f"{log.folder}: {log.ended or 'the recorder was killed'}; no interval has ended, so no trace"
+            )
+            continue
+        trace = to_trace(log)
+        trace.save(path)
+        changed = sum(int(extents[:, 1].sum()) for extents in log.changes())
+        made.append(_told(log, path, changed))
+        if not as_json:
+            span = format_duration(log.instants[-1] - log.instants[0])
+            print(f"{path}: {len(log.instants) - 1} intervals, {span}, {format_size(changed)} changed")
+            print(f"  ended: {log.ended or 'the recorder was killed'}")
+    if as_json:
+        print_json(made)
+
+
+def _told(log: "ChangeLog", path: Path, changed: int) -> dict[str, Any]:
+    return {
+        "trace": path,
+        "recording": log.folder,
+        "disk": log.about["disk"]["names"][0],
+        "capacity_bytes": log.capacity,
+        "grain_bytes": log.grain,
+        "instants": log.instants,
+        "changed_bytes": changed,
+        "ended": log.ended,
+    }
+
+
+def _list(disks: list["Disk"], *, as_json: bool) -> None:
+    from snapsim.units import format_size
+
+    if as_json:
+        print_json([one._asdict() for one in disks])
+        return
+    print_table(
+        ("--device", "also called", "size", "image"),
+        [(one.name, ", ".join(one.names[1:]), format_size(one.capacity), one.file) for one in disks],
+    )
+
+
+def _clean(monitor: "Monitor", reached: "Reached", *, as_json: bool) -> None:
+    from snapsim.recording.bitmaps import clean
+
+    removed = clean(monitor, reached=reached)
+    if as_json:
+        print_json(removed)
+        return
+    for recording, count in removed.items():
+        print(f"recording {recording}: {count} dirty bitmaps removed")
+    if not removed:
+        print("there is nothing of a recorder in this QEMU")
