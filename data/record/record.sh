@@ -53,7 +53,8 @@ Workloads: $(cd "$here/workloads" && echo *)
 
 Left in WORKDIR: disk.log (raw log, times in UTC), initial-map.json (what was allocated before the first
 request), console.log (the guest's serial console, each line stamped by the host), guest-packages.txt
-(name, version, and whether installed beforehand or only in the guest's package archive), provenance.toml.
+(name, version, and whether installed beforehand or only in the guest's package archive), provenance.toml; disk.log.key, where
+contents are recorded: the secret of their digests.
 TEXT
 }
 
@@ -131,7 +132,7 @@ release_sources="deb $mirror $suite main"
 [ -z "$base" ] || { mkdir -p "$base"; base=$(cd "$base" && pwd); }
 mkdir -p "$work"
 cd "$work"                         # everything below is relative, so that command lines are the same everywhere
-rm -f disk.raw disk.log initial-map.json console.log provenance.toml nbd.sock nbdkit.pid
+rm -f disk.raw disk.log disk.log.key initial-map.json console.log provenance.toml nbd.sock nbdkit.pid
 
 nbdkit_pid='' qemu_pid=''
 cleanup() {
