@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 
@@ -60,8 +62,13 @@ class Export(NamedTuple):
         RecordingError
             qemu-img is missing, or cannot read it.
         """
-        # a dirty piece is shown as one without data: the first bit of both contexts has the same place
-        return _extents(self._map(f"x-dirty-bitmap=qemu:dirty-bitmap:{bitmap}"), data=False)
+        context = f"qemu:dirty-bitmap:{bitmap}"
+        if shutil.which("nbdinfo"):  # asks for many extents at a time: some forty times faster than qemu-img
+            address = f"nbd+unix:///{quote(self.name)}?socket={quote(str(self.server))}"
+            pieces = _ask("nbdinfo", f"--map={context}", "--json", address)
+            return _extents([(one["offset"], one["length"]) for one in pieces if one["type"] & 1])
+        # qemu-img shows a dirty piece as one without data: the first bit of both contexts has the same place
+        return _extents([(one["start"], one["length"]) for one in self._map(context) if not one["data"]])
 
     def allocated(self) -> Int64Array:
         """Return what the image holds, its backing files included.
@@ -76,31 +83,33 @@ class Export(NamedTuple):
         RecordingError
             qemu-img is missing, or cannot read it.
         """
-        return _extents(self._map(), data=True)
+        return _extents([(one["start"], one["length"]) for one in self._map() if one["data"]])
 
-    def _map(self, *more: str) -> list[dict[str, Any]]:
+    def _map(self, context: str = "") -> list[dict[str, Any]]:
         path = str(self.server).replace(",", ",,")
-        image = ",".join(("driver=nbd,server.type=unix", f"server.path={path}", f"export={self.name}", *more))
-        try:
-            done = subprocess.run(
-                ["qemu-img", "map", "--output=json", "--image-opts", image],
-                capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is the recorder's
-            )  # fmt: skip
-        except FileNotFoundError:
-            raise RecordingError(
-                "bitmaps are read with the program qemu-img: install the package qemu-utils"
-            ) from None
-        if done.returncode:
-            raise RecordingError(f"qemu-img cannot read the export of QEMU: {done.stderr.strip()}")
-        return list(json.loads(done.stdout))
+        parts = ["driver=nbd", "server.type=unix", f"server.path={path}", f"export={self.name}"]
+        parts += [f"x-dirty-bitmap={context}"] if context else []
+        return _ask("qemu-img", "map", "--output=json", "--image-opts", ",".join(parts))
 
 
-def _extents(pieces: Sequence[dict[str, Any]], *, data: bool) -> Int64Array:
-    """Return the pieces with data or without, those that touch joined."""
-    chosen = np.array(
-        [(one["start"], one["length"]) for one in pieces if one["data"] == data], np.int64
-    ).reshape(-1, 2)
+def _ask(*line: str) -> list[dict[str, Any]]:
+    try:
+        done = subprocess.run(
+            line, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is the recorder's
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise RecordingError(
+            "bitmaps are read with the program qemu-img: install the package qemu-utils"
+        ) from None
+    if done.returncode:
+        raise RecordingError(f"{line[0]} cannot read the export of QEMU: {done.stderr.strip()}")
+    return list(json.loads(done.stdout))
+
+
+def _extents(pieces: Sequence[tuple[int, int]]) -> Int64Array:
+    """Return pieces as an array, those that touch joined."""
+    chosen = np.array(pieces, np.int64).reshape(-1, 2)
     starts, ends = chosen[:, 0], chosen.sum(axis=1)
     first = np.r_[True, starts[1:] != ends[:-1]] if len(chosen) else np.zeros(0, np.bool_)
     last = np.r_[first[1:], True] if len(chosen) else first

@@ -104,5 +104,9 @@ class VirshMonitor:
             told = [
                 text.removeprefix("error: ") for text in done.stderr.splitlines() if text.startswith("error:")
             ]
-            raise MonitorLostError(f"libvirt: {'; '.join(told) or done.stderr.strip()}")
+            why = "; ".join(told) or done.stderr.strip()
+            gone = "not found" in why or "not running" in why
+            raise MonitorLostError(
+                f"the domain {self._domain} does not run any more" if gone else f"libvirt: {why}"
+            )
         return done.stdout

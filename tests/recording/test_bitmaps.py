@@ -60,8 +60,12 @@ def random_writes(running, seed, count):
     return done
 
 
+@pytest.mark.needs_program("nbdinfo")
+@pytest.mark.parametrize("program", ["nbdinfo", "qemu-img"])
 @pytest.mark.parametrize("grain", [512, 65536, 1 << 20])
-def test_each_interval_has_what_was_written_in_it(running, monitor, tmp_path, grain):
+def test_each_interval_has_what_was_written_in_it(running, monitor, tmp_path, monkeypatch, grain, program):
+    if program == "qemu-img":
+        monkeypatch.setattr("shutil.which", lambda _name: None)
     running.io("write 1M 100k")
     recorder = started(monitor, tmp_path, grain)
     assert grains(recorder.log.initial()) == {16, 17}
@@ -81,17 +85,18 @@ def test_each_interval_has_what_was_written_in_it(running, monitor, tmp_path, gr
     assert running.server_is_free()
 
 
-def test_the_end_of_a_disk_within_a_grain(tmp_path):
-    with qemu(tmp_path, {"d0": image(tmp_path / "d0.qcow2", MIB + 4096)}) as running:
+@pytest.mark.parametrize("size", [MIB, 8 << 30])
+def test_the_end_of_a_disk_within_a_grain(tmp_path, size):
+    with qemu(tmp_path, {"d0": image(tmp_path / "d0.qcow2", size + 4096)}) as running:
         monitor = QmpMonitor(running.socket)
         recorder = started(monitor, tmp_path)
-        running.io("write 1M 4k")
+        running.io(f"write {size} 4k")
         recorder.sample()
         recorder.end("enough")
         recorder.close()
         monitor.close()
         (extents,) = recorder.log.changes()
-        assert extents.tolist() == [[MIB, 4096]]
+        assert extents.tolist() == [[size, 4096]]
 
 
 def test_nothing_of_other_tools_is_touched(running, monitor, tmp_path):

@@ -188,12 +188,12 @@ def _record(
             print(f"every {every}{'' if lasting is None else f', for {lasting}'}; Ctrl-C ends it", flush=True)
 
         def show(one: "BitmapRecorder") -> None:
-            instants = one.log.instants
-            waits = f", {one.waiting} intervals wait for QEMU's NBD server" if one.waiting else ""
+            count, so_far = len(one.log.instants) - 1, format_duration(time.time_ns() - first)
             last = format_size(one.changed[-1]) if one.changed else "nothing yet"
+            waits = f", {one.waiting} intervals wait for QEMU's NBD server" if one.waiting else ""
             say(
-                f"{one.disk.name}: {len(instants) - 1} intervals in "
-                f"{format_duration(time.time_ns() - first)}; {last} changed in the last, {format_size(sum(one.changed))} in all{waits}"
+                f"{one.disk.name}: {count} intervals in {so_far}; {last} changed in the last, "
+                f"{format_size(sum(one.changed))} in all{waits}"
             )
 
         try:
