@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 import xml.etree.ElementTree as ET
 from pathlib import PurePosixPath
 from typing import Any
@@ -11,6 +12,8 @@ from snapsim.errors import RecordingError
 from snapsim.recording.qmp import CommandRefusedError, MonitorLostError
 
 __all__ = ["VirshMonitor"]
+
+_RESTART_SECONDS = 60
 
 
 class VirshMonitor:
@@ -35,7 +38,7 @@ class VirshMonitor:
                 f"{connect} is on another machine: run the recorder there, since bitmaps are read through a "
                 f"UNIX socket of QEMU"
             )
-        self._domain, self._connect = domain, connect
+        self._domain, self._connect, self._has_answered = domain, connect, False
         try:
             self.execute("query-version")
         except MonitorLostError as error:
@@ -91,22 +94,29 @@ class VirshMonitor:
 
     def _virsh(self, command: str, *arguments: str) -> str:
         line = ["virsh", "--quiet", "--connect", self._connect, command, "--domain", self._domain, *arguments]
-        try:
-            done = subprocess.run(
-                line, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-                env={**os.environ, "LC_ALL": "C"}, start_new_session=True,  # Ctrl-C is the recorder's
-            )  # fmt: skip
-        except FileNotFoundError:
-            raise RecordingError(
-                "--libvirt needs the program virsh: install the package libvirt-clients"
-            ) from None
+        give_up = time.monotonic() + (_RESTART_SECONDS if self._has_answered else 0)
+        done = _run(line)
+        while "failed to connect" in done.stderr and time.monotonic() < give_up:  # libvirt is started anew
+            time.sleep(0.5)
+            done = _run(line)
         if done.returncode:
             told = [
                 text.removeprefix("error: ") for text in done.stderr.splitlines() if text.startswith("error:")
             ]
             why = "; ".join(told) or done.stderr.strip()
-            gone = "not found" in why or "not running" in why
-            raise MonitorLostError(
-                f"the domain {self._domain} does not run any more" if gone else f"libvirt: {why}"
-            )
+            gone = any(one in why for one in ("failed to get domain", "not found", "not running"))
+            raise MonitorLostError(f"the domain {self._domain} is not running" if gone else f"libvirt: {why}")
+        self._has_answered = True
         return done.stdout
+
+
+def _run(line: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            line, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+            env={**os.environ, "LC_ALL": "C"}, start_new_session=True,  # Ctrl-C is the recorder's
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise RecordingError(
+            "--libvirt needs the program virsh: install the package libvirt-clients"
+        ) from None
