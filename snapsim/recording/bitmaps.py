@@ -173,8 +173,8 @@ class BitmapRecorder:
         if why is not None:
             log.unlock()
             raise RecordingError(
-                f"{folder} cannot go on: {why}, and what changed since is not known; --finish "
-                f"makes a trace of what it has"
+                f"{folder} cannot go on: {why}, and what changed since is not known; "
+                f"snapsim record finish makes a trace of what it has"
             )
         withdraw(monitor, log.about["recording"], folder=reached.folder)  # an export keeps its bitmaps in use
         _remove_quietly(monitor, [one for one in bitmaps if one.since_ns < last])  # read before the crash

@@ -139,7 +139,7 @@ class ChangeLog:
         """
         if folder.exists():
             raise UsageError(f"{folder} exists: choose another name")
-        known = {"format": _FORMAT, "grain": grain, "capacity": capacity, **about}
+        known = {"kind": "changes", "format": _FORMAT, "grain": grain, "capacity": capacity, **about}
         with replacing(folder) as partial:
             made = partial / folder.name
             made.mkdir()
@@ -260,7 +260,9 @@ class ChangeLog:
     def _write(self, line: dict[str, Any]) -> None:
         place = self._held.tell()
         try:
-            self._held.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+            rest = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+            while rest:
+                rest = rest[self._held.write(rest) :]  # where the disk is about to be full, only a part fits
             os.fsync(self._held.fileno())
         except OSError as error:
             with suppress(OSError):

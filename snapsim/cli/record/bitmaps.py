@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from snapsim.cli.output import check_writable, print_json, print_table, warn
+from snapsim.cli.output import print_json, print_table, warn
 from snapsim.cli.reading import Json
+from snapsim.cli.record.nbd import folder_of
 from snapsim.errors import RecordingError, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from snapsim.recording.disks import Disk
     from snapsim.recording.qmp import Monitor
 
-__all__ = ["bitmaps"]
+__all__ = ["bitmaps", "finish_changes"]
 
 _GUEST = Group("The guest", sort_key=2)
 _INSTEAD = Group("Instead of recording", sort_key=4)
@@ -29,9 +30,8 @@ _TERMINATED = 143
 
 
 def bitmaps(
-    name: Annotated[Path | None, Parameter(metavar="NAME")] = None,
-    /,
     *,
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"), metavar="NAME.parquet")] = None,
     qmp: Annotated[Path | None, Parameter(metavar="SOCKET", group=_GUEST)] = None,
     libvirt: Annotated[str | None, Parameter(metavar="DOMAIN", group=_GUEST)] = None,
     connect: Annotated[str, Parameter(metavar="URI", group=_GUEST)] = "qemu:///system",
@@ -39,8 +39,8 @@ def bitmaps(
     every: Annotated[str, Parameter(metavar="SPAN")] = "1min",
     lasting: Annotated[str | None, Parameter(name="--for", metavar="SPAN")] = None,
     granularity: Annotated[str, Parameter(metavar="SIZE")] = "64KiB",
+    resume: bool = False,
     list_disks: Annotated[bool, Parameter(name="--list", group=_INSTEAD)] = False,
-    finish: Annotated[bool, Parameter(group=_INSTEAD)] = False,
     clean: Annotated[bool, Parameter(group=_INSTEAD)] = False,
     socket_folder: Annotated[Path | None, Parameter(metavar="DIR", group=_READING)] = None,
     nbd_server: Annotated[Path | None, Parameter(metavar="SOCKET", group=_READING)] = None,
@@ -48,14 +48,14 @@ def bitmaps(
 ) -> int:
     """Sample what a running QEMU or libvirt guest changes, interval by interval; the guest runs on.
 
-    Ctrl-C ends it: NAME.recording has every interval, NAME.parquet is the trace. If the recorder is killed,
-    the same command goes on where it stopped, and nothing that changed meanwhile is lost as long as QEMU
-    runs.
+    The recording grows in NAME.recording beside OUTPUT until Ctrl-C.  Killed or not, every interval that has
+    ended can be read: see snapsim record finish.  While QEMU runs, --resume takes it up again, and nothing
+    that changed meanwhile is lost.
 
     Parameters
     ----------
-    name : Path, optional
-        What the recording is called: NAME.recording and NAME.parquet are made.
+    output : Path, optional
+        The trace to make, NAME.parquet.
     qmp : Path, optional
         The QMP socket that QEMU was started with (-qmp unix:SOCKET,server=on,wait=off).
     libvirt : str, optional
@@ -70,10 +70,10 @@ def bitmaps(
         For how long ("2h"); until Ctrl-C unless said.
     granularity : str
         The unit of what changes, a power of two: small blocks are counted as whole ones.
+    resume : bool
+        Take up a recording whose recorder was killed.
     list_disks : bool
         Show the guest's disks.
-    finish : bool
-        Make the trace of a recording that cannot go on. No guest is needed.
     clean : bool
         Remove what recorders that were killed have left in QEMU. Nothing of other tools is touched.
     socket_folder : Path, optional
@@ -83,9 +83,6 @@ def bitmaps(
     as_json : bool
         Print JSON.
     """
-    if finish:
-        _finished([_log(_required(name))], as_json=as_json)
-        return 0
     from snapsim.recording.bitmaps import Reached
 
     monitor, targets, folder = _guest(qmp, libvirt, connect)
@@ -101,21 +98,28 @@ def bitmaps(
             _list(disks, as_json=as_json)
             return 0
         recorders, told = _recorders(
-            monitor, _required(name), disks, device, reached, every=every, granularity=granularity
+            monitor,
+            _outputs(output, disks, device),
+            reached,
+            every=every,
+            granularity=granularity,
+            resume=resume,
         )
         stopped_by = _record(recorders, every, lasting, quiet=as_json, told=told)
-    _finished([one.log for one in recorders], as_json=as_json)
+    finish_changes([one.log for one in recorders], as_json=as_json)
     return _TERMINATED if stopped_by == signal.SIGTERM else 0
 
 
-def _required(name: Path | None) -> Path:
-    if name is None:
-        raise UsageError("say what the recording is to be called: snapsim record bitmaps NAME ...")
-    return name.with_name(name.name.removesuffix(".parquet").removesuffix(".recording"))
+def _outputs(output: Path | None, disks: list["Disk"], wanted: Sequence[str]) -> dict["Disk", Path]:
+    """Return the trace to make of each disk; where there are several, the disk's name is part of its name."""
+    from snapsim.recording.disks import choose
 
-
-def _beside(name: Path, ending: str) -> Path:
-    return name.with_name(name.name + ending)
+    if output is None:
+        raise UsageError("say which trace to make: --output NAME.parquet")
+    folder_of(output)
+    chosen = [choose(disks, one) for one in dict.fromkeys(wanted)] or [choose(disks, None)]
+    several = len(chosen) > 1
+    return {one: output.with_stem(f"{output.stem}-{one.name}") if several else output for one in chosen}
 
 
 def _guest(
@@ -136,29 +140,25 @@ def _guest(
 
 
 def _recorders(
-    monitor: "Monitor", name: Path, disks: list["Disk"], wanted: Sequence[str], reached: "Reached", *,
-    every: str, granularity: str,
+    monitor: "Monitor", outputs: dict["Disk", Path], reached: "Reached", *, every: str, granularity: str,
+    resume: bool,
 ) -> tuple[list["BitmapRecorder"], list[str]]:  # fmt: skip
     """Begin a recorder for each disk, or go on with it; and say so."""
     from snapsim.recording.bitmaps import BitmapRecorder
-    from snapsim.recording.disks import choose
     from snapsim.units import format_size, parse_duration, parse_size
 
     if parse_duration(every) <= 0:
         raise UsageError("--every has to be longer than nothing")
-    chosen = [choose(disks, one) for one in dict.fromkeys(wanted)] or [choose(disks, None)]
-    names = {disk: name if len(chosen) == 1 else _beside(name, f"-{disk.name}") for disk in chosen}
-    for disk, one in names.items():
-        check_writable(_beside(one, ".parquet"))
-        if _beside(one, ".parquet").exists():
-            raise UsageError(f"{_beside(one, '.parquet')} exists: record {disk.name} under another name")
-    begun, told = [], []
+    begun: list[BitmapRecorder] = []
+    told = []
     with ExitStack() as undo:
-        for disk, one in names.items():
-            folder = _beside(one, ".recording")
-            if folder.exists():
+        for disk, output in outputs.items():
+            folder = folder_of(output)
+            if resume:
                 recorder = BitmapRecorder.resume(monitor, folder, reached=reached)
                 what = f"going on with {folder}, {len(recorder.log.instants) - 1} intervals so far"
+            elif folder.exists():
+                raise UsageError(f"{folder} exists: take it up again with --resume, or choose another name")
             else:
                 recorder = BitmapRecorder.start(
                     monitor, disk, folder, grain=parse_size(granularity), reached=reached, every=every
@@ -220,23 +220,24 @@ def _line() -> Iterator[Callable[[str], None]]:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def _log(name: Path) -> "ChangeLog":
-    from snapsim.recording.change_log import ChangeLog
+def finish_changes(logs: Sequence["ChangeLog"], *, output: Path | None = None, as_json: bool) -> None:
+    """Make the traces of recordings of changes, and say what they are.
 
-    log = ChangeLog.open(_beside(name, ".recording"))
-    log.lock()  # whoever records makes the trace itself
-    log.unlock()
-    return log
-
-
-def _finished(logs: list["ChangeLog"], *, as_json: bool) -> None:
-    """Make the traces, and say what they are."""
+    Parameters
+    ----------
+    logs : sequence of ChangeLog
+        The recordings, ended or not.
+    output : Path, optional
+        NAME.parquet; beside the recording unless given.
+    as_json : bool
+        Print JSON.
+    """
     from snapsim.recording.bitmaps import to_trace
     from snapsim.units import format_duration, format_size
 
     made = []
     for log in logs:
-        path = log.folder.with_suffix(".parquet")
+        path = output or log.folder.with_suffix(".parquet")
         if len(log.instants) < 2:
             warn(
                 f"{log.folder}: {log.ended or 'the recorder was killed'}; no interval has ended, so no trace"
