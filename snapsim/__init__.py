@@ -59,8 +59,13 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from snapsim.policy.timeline import Timeline as Timeline
     from snapsim.traces import statistics as statistics
     from snapsim.traces import synthetic as synthetic
+    from snapsim.traces.changes import Changed as Changed
+    from snapsim.traces.changes import ChangeTrace as ChangeTrace
     from snapsim.traces.formats import open_trace as open_trace
     from snapsim.traces.formats import read_trace as read_trace
+    from snapsim.traces.library import Recording as Recording
+    from snapsim.traces.library import recording as recording
+    from snapsim.traces.library import recordings as recordings
     from snapsim.traces.trace import Trace as Trace
     from snapsim.tuning.bounds import clairvoyant as clairvoyant
     from snapsim.tuning.bounds import space_bounds as space_bounds
@@ -80,6 +85,8 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
 
 _PUBLIC = {
     "BootOrders": "planning.boot_order",
+    "ChangeTrace": "traces.changes",
+    "Changed": "traces.changes",
     "Comparison": "planning.mechanisms_compared",
     "Decision": "types",
     "Clones": "planning.clones",
@@ -97,6 +104,7 @@ _PUBLIC = {
     "Policy": "policy.policy",
     "READ": "types",
     "Reclaim": "planning.reclaim",
+    "Recording": "traces.library",
     "Replayed": "planning.replay",
     "Restores": "planning.restore",
     "Snapshot": "types",
@@ -132,6 +140,8 @@ _PUBLIC = {
     "open_trace": "traces.formats",
     "read_listing": "policy.listings",
     "read_trace": "traces.formats",
+    "recording": "traces.library",
+    "recordings": "traces.library",
     "recovery_ladder": "tuning.ladder",
     "restore_times": "planning.restore",
     "replay": "planning.replay",

@@ -14,6 +14,34 @@ from snapsim.types import Batch, Int64Array
 
 
 @dataclass(frozen=True)
+class ChangeInfo:
+    """Which snapshots a change trace lies between.
+
+    Attributes
+    ----------
+    grain : int
+        The unit in which changes are known.  [bytes]
+    instants : tuple of int
+        When each snapshot was taken, since the Unix epoch, UTC.  [ns]
+    names : tuple of str
+        Their names; empty where they have none.
+    initial : tuple of (offset, length), or None
+        What held data before the first known change; None where that is not known.  [bytes]
+    """
+
+    grain: int
+    instants: tuple[int, ...]
+    names: tuple[str, ...] = ()
+    initial: tuple[tuple[int, int], ...] | None = None
+
+    @classmethod
+    def of(cls, *, grain: int, instants: Any, names: Any, initial: Any) -> "ChangeInfo":
+        """Make it from what JSON holds."""
+        extents = None if initial is None else tuple((offset, length) for offset, length in initial)
+        return cls(grain, tuple(instants), tuple(names), extents)
+
+
+@dataclass(frozen=True)
 class TraceInfo:
     """Where a trace comes from and what was noticed while it was read.
 
@@ -58,6 +86,8 @@ class TraceInfo:
     contents : str
         What the content digests are: "snapsim-1" (`snapsim.traces.fingerprints`), "md5-4096" or "md5-512" (an
         MD5 sum of each so many bytes); "" where the trace has none.
+    changes : ChangeInfo or None
+        Where the requests are what changed between snapshots: `snapsim.ChangeTrace`.
     """
 
     format: str
@@ -79,6 +109,7 @@ class TraceInfo:
     notes: tuple[str, ...] = ()
     fingerprint: str = ""
     contents: str = ""
+    changes: ChangeInfo | None = None
 
     def to_json(self) -> str:
         """Write it as JSON text."""
@@ -97,6 +128,8 @@ class TraceInfo:
         values["drops"] = tuple(DroppedLine(**drop) for drop in values["drops"])
         for name in ("volumes", "capacities", "max_end", "notes"):
             values[name] = tuple(values[name])
+        if values.get("changes") is not None:
+            values["changes"] = ChangeInfo.of(**values["changes"])
         return cls(**values)
 
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from snapsim.errors import StoreError
 from snapsim.traces.atomic import replacing
+from snapsim.traces.changes import trace_of
 from snapsim.traces.info import Extent, TraceInfo, measure
 from snapsim.traces.merging import Columns, Stream, merged
 from snapsim.traces.spool import NamedColumns, Spool, arrays_of
@@ -240,7 +241,8 @@ def read(path: str | os.PathLike[str]) -> Trace:
     """
     trace = open(path)
     batches = trace.batches(columns=EXTRAS)
-    return Trace(MemoryTable.gathered(batches, trace.volumes, rows=len(trace)), trace.info, measured=True)
+    table = MemoryTable.gathered(batches, trace.volumes, rows=len(trace))
+    return trace_of(table, trace.info, measured=True)
 
 
 def open(path: str | os.PathLike[str], *, keep: object = None) -> Trace:  # noqa: A001 - store.open, like store.read
@@ -281,7 +283,7 @@ def open(path: str | os.PathLike[str], *, keep: object = None) -> Trace:  # noqa
         msg = f"{place} is incomplete: {missing[0].relative_to(place)} is missing"
         raise StoreError(msg)
     extras = tuple(name for name in EXTRAS if name in metadata.schema.names)
-    return Trace(StoredTable(files, info.volumes, extras, keep=keep), info, measured=True)
+    return trace_of(StoredTable(files, info.volumes, extras, keep=keep), info, measured=True)
 
 
 def is_stored(path: Path) -> bool:
