@@ -7,6 +7,9 @@ A request is two lines, joined by connection and id; ``...`` ends the call and b
 
 Source: nbdkit-log-filter(1).  The stamps are the recording machine's wall clock, hence the `timezone`
 option.
+
+A recording with fingerprints of contents (`snapsim record nbd --contents`) says ``contents=`` where a client
+connects, and ``digest=`` in the calls of its writes.
 """
 
 import re
@@ -14,7 +17,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from snapsim.traces.fingerprints import BLOCK, SCHEME, SIZE
 from snapsim.traces.readers.base import Options, Raw, Reader, ReadLog, scaled
 from snapsim.traces.readers.tokens import (
     BoolArray,
@@ -38,7 +43,7 @@ _FIRST_LINE = re.compile(
     + b"|".join((*_OPS, *_OTHER))
     + rb")\b"
 )
-_DOTS = word(b"...")
+_DOTS, _DIGEST = word(b"..."), word(b"digest=")
 _WAITING, _UNANSWERED, _ANSWERED, _REFUSED = range(4)
 # how many requests may queue behind one that waits for its answer before it counts as never answered
 _PATIENCE = 1 << 20
@@ -56,6 +61,7 @@ class _Requests(NamedTuple):
     key: Int64Array
     latency_ns: Int64Array
     state: UInt8Array
+    digest: npt.NDArray[np.object_]
 
     def rows(self, keep: Any) -> "_Requests":
         return _Requests(*(column[keep] for column in self))
@@ -86,7 +92,7 @@ class _Answers(NamedTuple):
     failed: BoolArray
 
 
-_NOTHING = _Requests(*(np.zeros(0, dtype) for dtype in ("i8", "i8", "u1", "i8", "i8", "i8", "i8", "u1")))
+_NOTHING = _Requests(*(np.zeros(0, dtype) for dtype in ("i8", "i8", "u1", "i8", "i8", "i8", "i8", "u1", "O")))
 
 
 class NbdkitLog(Reader):
@@ -106,22 +112,23 @@ class NbdkitLog(Reader):
         """Yield the requests in the order in which they were sent, timed from their call, with latencies."""
         clock = wall_clock(options, log)
         log.set_start(0)
-        queue, sizes, unanswered = _NOTHING, set[int](), 0
+        queue, sizes, unanswered, digested = _NOTHING, set[int](), 0, False
         for lines in blocks(source, log):
             calls, answers, capacities = _parse(lines, clock, log)
+            digested = log.contents == SCHEME
             sizes |= capacities
             if capacities:
                 log.set_capacity("", max(sizes))
-            queue = queue.then(_requests(calls, log))
+            queue = queue.then(_requests(calls, log, digested=digested))
             _match(queue, answers, log)
             waiting = np.flatnonzero(queue.state == _WAITING)
             ready = int(waiting[0]) if len(waiting) else len(queue.state)
             ready = max(ready, len(queue.state) - _PATIENCE)
             unanswered += int((queue.state[:ready] < _ANSWERED).sum())
-            yield _finish(queue.rows(slice(ready)), log, options)
+            yield _finish(queue.rows(slice(ready)), log, options, digested=digested)
             queue = queue.rows(slice(ready, None))
         unanswered += int((queue.state < _ANSWERED).sum())
-        yield _finish(queue, log, options)
+        yield _finish(queue, log, options, digested=digested)
         if unanswered:
             log.note(
                 f"{unanswered} requests were never answered (the recording ended): kept, without latency"
@@ -151,9 +158,10 @@ def _parse(lines: Tokens, clock: WallClock, log: ReadLog) -> tuple[_Calls, _Answ
     for name in _OTHER:
         log.skip(int((good & (action == word(name)) & ~answer).sum()), name.decode())
     connects = np.flatnonzero(good & (action == word(b"Connect"))).tolist()
-    sizes = {
-        int(size, 16) for row in connects for size in re.findall(r" size=(0x[0-9a-f]+)", lines.text(row))
-    }
+    texts = [lines.text(row) for row in connects]
+    sizes = {int(size, 16) for text in texts for size in re.findall(r" size=(0x[0-9a-f]+)", text)}
+    if log.contents is None and texts:  # the first connection speaks for all: a column is there or is not
+        log.set_contents(SCHEME if f" contents={SCHEME}" in texts[0] else "")
     keep = good & request
     number, identified = lines.decimal(4, skip=len("id="))
     key = (connection << 40) | number
@@ -197,7 +205,7 @@ def _stamps(lines: Tokens) -> tuple[Int64Array, BoolArray]:
     return np.where(good, seconds * SECOND + micro * 1000, 0), good
 
 
-def _requests(calls: _Calls, log: ReadLog) -> _Requests:
+def _requests(calls: _Calls, log: ReadLog, *, digested: bool) -> _Requests:
     lines = calls.lines
     op = np.zeros(len(calls.action), np.uint8)
     for name, code in _OPS.items():
@@ -214,8 +222,31 @@ def _requests(calls: _Calls, log: ReadLog) -> _Requests:
         ("count", (sized & (lines.word(6) == word(b"count=0x"))) | flush, "not a hexadecimal number"),
     )
     offset[flush] = length[flush] = 0
+    digest = np.full(len(op), b"", object)
     latency_ns, state = np.full(len(op), -1, np.int64), np.full(len(op), _WAITING, np.uint8)
-    return _Requests(calls.time_ns, lines.line, op, offset, length, calls.key, latency_ns, state).rows(good)
+    columns = (calls.time_ns, lines.line, op, offset, length, calls.key, latency_ns, state, digest)
+    requests = _Requests(*columns)
+    if digested:
+        good &= _read_digests(lines, requests, good, log)
+    return requests.rows(good)
+
+
+def _read_digests(lines: Tokens, requests: _Requests, good: BoolArray, log: ReadLog) -> BoolArray:
+    """Read the fingerprints of writes in place; drop the lines whose fingerprints are not theirs."""
+    start, stop = lines.field(-2, skip=len("digest="))
+    named = (lines.word(-2) & np.uint64(0xFFFFFFFFFFFFFF)) == _DIGEST
+    first, last = requests.offset // BLOCK, (requests.offset + requests.length - 1) // BLOCK
+    size = (last - first + 1) * SIZE
+    fits = np.ones(len(good), bool)
+    for row in np.flatnonzero(good & (requests.op == WRITE)).tolist():
+        try:
+            found = bytes.fromhex(lines.data[start[row] : stop[row]].tobytes().decode())
+        except ValueError:
+            found = b""
+        fits[row] = named[row] and len(found) == size[row]
+        requests.digest[row] = found
+    log.drop_rows(lines.line[~fits], "digest", "is not one fingerprint for each block of the write")
+    return fits
 
 
 def _answers(calls: _Calls, log: ReadLog) -> _Answers:
@@ -252,9 +283,10 @@ def _match(queue: _Requests, answers: _Answers, log: ReadLog) -> None:
     log.skip(len(answers.key) - len(hit), "answer without its call")
 
 
-def _finish(queue: _Requests, log: ReadLog, options: Options) -> Raw:
+def _finish(queue: _Requests, log: ReadLog, options: Options, *, digested: bool) -> Raw:
     failed = queue.state == _REFUSED
     log.skip(int(failed.sum()), "failed")
-    time_ns, line, op, offset, length, _, latency_ns, _ = queue.rows(~failed)
+    time_ns, line, op, offset, length, _, latency_ns, _, digest = queue.rows(~failed)
     offset, length = scaled(offset, options.units.address), scaled(length, options.units.length)
-    return Raw(time_ns, op, offset, length, line, latency_ns=latency_ns)
+    kept = digest if digested else None
+    return Raw(time_ns, op, offset, length, line, latency_ns=latency_ns, digest=kept)

@@ -1,0 +1,39 @@
+"""`snapsim record finish`: a trace of a recording that was interrupted."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from snapsim.cli.reading import Json
+from snapsim.cli.record.nbd import finish_and_tell, folder_of
+
+__all__ = ["finish"]
+
+
+def finish(
+    folder: Annotated[Path, Parameter(help="NAME.recording.")],
+    *,
+    output: Annotated[Path, Parameter(name=("--output", "-o"))],
+    permute: Annotated[str | None, Parameter(metavar="SIZE")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a trace of a recording that was interrupted, up to its last request.
+
+    The recording stays as it is, and can be taken up again.
+
+    Parameters
+    ----------
+    folder : Path
+        The recording.
+    output : Path
+        The trace to make, NAME.parquet.
+    permute : str or None
+        Shuffle the addresses in units of this size ("1MiB"), so that the trace can be shown to others.
+    as_json : bool
+        Print JSON.
+    """
+    from snapsim.units import parse_size
+
+    folder_of(output)
+    finish_and_tell(folder, output, permute=None if permute is None else parse_size(permute), as_json=as_json)
