@@ -12,12 +12,14 @@ from snapsim.recording.qmp import QmpMonitor
 from tests.recording.qemus import MIB, image, qemu
 
 SIZE = 16 * MIB
+HOUR = 3_600_000_000_000
+START = 1_767_225_600_000_000_000  # 2026-01-01T00:00Z
 
 
 @pytest.mark.integration
 @pytest.mark.needs_program("qemu-system-x86_64", "qemu-img")
-@pytest.mark.parametrize("grain", [4096, 65536])
-def test_lifetimes_and_growth_are_those_of_the_writes(tmp_path, grain):
+@pytest.mark.parametrize(("grain", "mechanism"), [(4096, "wafl"), (65536, "dm-thin")])
+def test_lifetimes_and_growth_are_those_of_the_writes(tmp_path, grain, mechanism):
     rng = np.random.default_rng(grain)
     times, offsets, lengths = [], [], []
     with qemu(tmp_path, {"d0": image(tmp_path / "d0.qcow2", SIZE)}) as running:
@@ -36,27 +38,30 @@ def test_lifetimes_and_growth_are_those_of_the_writes(tmp_path, grain):
         recorder.end("enough")
         recorder.close()
         monitor.close()
+    times = np.array(times)
+    interval = np.searchsorted(recorder.log.instants, times, side="right") - 1
+    recorder.log.instants[:] = START + HOUR * np.arange(13)  # an interval of the test stands for an hour
     changes = to_trace(recorder.log)
     changes.save(tmp_path / "a.parquet")
     changes = ss.read_trace(tmp_path / "a.parquet")
     assert changes.initial == ((0, 3 * MIB),)
-    assert changes.instants.tolist() == recorder.log.instants
-
-    start = recorder.log.instants[0]
     writes = ss.Trace.from_arrays(
-        np.array(times) - start, ["write"] * len(times), offsets, lengths, capacity=SIZE, start=start
+        interval * HOUR + times - times[0],
+        ["write"] * len(times),
+        offsets,
+        lengths,
+        capacity=SIZE,
+        start=START,
     )
     for initial in ("thick", "thin", changes.initial):
         how = {"instants": changes.instants, "block_size": grain, "initial": initial}
         counted, want = (ss.count_lifetimes(trace, **how) for trace in (changes, writes))
         seen = ~np.eye(*want.counts.shape, k=-1, dtype=bool)  # versions that no snapshot saw are not known
         assert (counted.counts[seen] == want.counts[seen]).all()
-        policy = ss.Policy(keep_last=4)
-        kept = [
-            ss.growth(one, policy.timeline(changes.instants), mechanism="dm-thin") for one in (counted, want)
-        ]
-        assert kept[0].frame["snapshot_bytes"].tolist() == kept[1].frame["snapshot_bytes"].tolist()
-        assert kept[1].frame["snapshot_bytes"].max() > 0
+        timeline = ss.Policy(schedule="@hourly", keep_last=4).timeline(changes.instants)
+        grown, expected = (ss.growth(one, timeline, mechanism=mechanism).frame for one in (counted, want))
+        assert grown["snapshot_bytes"].tolist() == expected["snapshot_bytes"].tolist()
+        assert expected["snapshot_bytes"].max() > 0
 
 
 @pytest.mark.slow
