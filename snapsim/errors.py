@@ -16,6 +16,7 @@
     ├── StoreError              a stored trace that is missing, foreign or incomplete   (exit status 3)
     ├── MeasurementError        a device could not be measured                          (exit status 1)
     ├── RecordingError          a recording could not be made, or had to end            (exit status 1)
+    ├── DownloadError           a public trace could not be fetched, or is another    (exit status 1)
     └── CapacityError           a result would not fit into memory                      (exit status 4)
 
 Each message is one sentence or two: what is wrong, where (file, line, field), what to do about it.
@@ -91,6 +92,10 @@ class MeasurementError(SnapsimError):
 
 class RecordingError(SnapsimError):
     """A recording that could not be made, or had to end: the message says what is kept of it."""
+
+
+class DownloadError(SnapsimError):
+    """A public trace that could not be fetched, or that is not what it should be."""
 
 
 class CapacityError(SnapsimError):

@@ -1,6 +1,8 @@
 """What the repository promises about itself: versions, pins, the environment, the verbs, cheap imports."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -86,6 +88,35 @@ def test_types_and_data_files_are_part_of_the_package():
     package = resources.files("snapsim")
     assert (package / "py.typed").is_file()
     assert any(path.name.endswith(".toml") for path in (package / "mechanisms").iterdir())
+
+
+def test_an_installed_package_finds_its_recordings(tmp_path):
+    """Lay the files out as the wheel does, and look from there."""
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    wheel = tool["hatch"]["build"]["targets"]["wheel"]
+    shutil.copytree(ROOT / "snapsim", tmp_path / "snapsim", ignore=shutil.ignore_patterns("__pycache__"))
+    for source, target in wheel["force-include"].items():
+        (tmp_path / target).parent.mkdir(exist_ok=True)
+        (tmp_path / target).symlink_to(ROOT / source)
+    code = (
+        "import snapsim as ss\n"
+        "assert ss.recordings()\n"
+        "for one in ss.recordings().values():\n"
+        "    print(one.path, one.initial_map.is_file(), one.provenance_path.is_file(), len(one.open()) > 0)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+    )
+    for line in done.stdout.splitlines():
+        assert line.startswith(str(tmp_path / "snapsim" / "data"))
+        assert line.endswith(" True True True")
+    assert "/data" in tool["hatch"]["build"]["targets"]["sdist"]["include"], "a wheel is built from an sdist"
 
 
 @pytest.mark.parametrize("module", ["numba", "matplotlib", "ipywidgets", "pyarrow.parquet"])

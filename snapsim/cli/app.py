@@ -67,6 +67,7 @@ app = group(
 )
 _COMMANDS = {
     "trace": "Look at traces, convert them, count what is in them.",
+    "data": "Find traces: those that come with snapsim, and public ones.",
     "record": "Record what a virtual machine or a disk is asked to do.",
     "simulate": "Say how much space the snapshots of a policy need.",
     "replay": "Say what snapshots cost the guest: bytes, latency, merges.",

@@ -10,18 +10,22 @@ from cyclopts import Group, Parameter
 from snapsim.cli.output import warn
 from snapsim.cli.progress import bar
 from snapsim.cli.wording import as_options, assignments, known, worded
+from snapsim.errors import UsageError
 
 if TYPE_CHECKING:
     from snapsim.traces.figures import Summary
     from snapsim.traces.sanity import Finding
     from snapsim.traces.trace import Trace
 
-__all__ = ["File", "Json", "Reading", "findings_of", "load", "summary_of", "warn_about"]
+__all__ = ["File", "Json", "Reading", "findings_of", "load", "named", "summary_of", "warn_about"]
 
 Json = Annotated[bool, Parameter(name="--json")]
 """`--json` of every command."""
 
-_FILE_HELP = "A trace: a file of any known format, or a folder of files that make up one."
+_FILE_HELP = (
+    "A trace: a file of any known format, a folder of files that make up one, "
+    "or @NAME as in snapsim data list."
+)
 
 File = Annotated[Path, Parameter(required=True, help=_FILE_HELP)]
 """A trace, as an argument."""
@@ -111,9 +115,38 @@ def load(path: Path, reading: Reading) -> "Trace":
     options = reading.options()
     from snapsim.traces.formats import open_trace, read_trace
 
+    path = named(path)
     read = read_trace if size_of(path) <= _IN_MEMORY else open_trace
     with bar(f"reading {path.name}", unit="B") as progress, worded():
         return read(path, progress=progress, **options)
+
+
+def named(path: Path) -> Path:
+    """Return the path that was typed, or that of the recording or fetched file that @NAME stands for.
+
+    Parameters
+    ----------
+    path : Path
+        As typed; a file whose name begins with @ can be given as ./@NAME.
+
+    Returns
+    -------
+    Path
+        Of a trace.
+
+    Raises
+    ------
+    UsageError
+        There is none of that name, or it was not fetched.
+    """
+    if not str(path).startswith("@"):
+        return path
+    from snapsim.cli.data import files_of
+
+    files = files_of(str(path).removeprefix("@"))
+    if len(files) > 1:
+        raise UsageError(f"{path} has {len(files)} files: give one of {', '.join(map(str, files))}")
+    return files[0]
 
 
 def size_of(path: Path) -> int:
@@ -173,7 +206,7 @@ def warn_about(path: Path, trace: "Trace") -> None:
     """
     from snapsim.traces.store import is_stored
 
-    if is_stored(path):
+    if is_stored(named(path)):
         return
     for finding in findings_of(summary_of(trace)):
         if finding.level == "warning":
