@@ -3,7 +3,7 @@
     .venv/bin/python tools/update_registry.py
 
 Each recording gets the figures of its trace and the title of its provenance; `about`, what is in it in one or
-two sentences, stays as it was: write it by hand for a new one.  What comes after the recordings is left alone.
+two sentences, stays as it was: write it by hand for a new one.  What comes after them stays too.
 """
 
 import json
