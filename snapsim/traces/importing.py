@@ -22,7 +22,7 @@ from snapsim.traces.spool import NamedColumns, Spool
 from snapsim.traces.table import EMPTY, MemoryTable, rows_of
 from snapsim.traces.trace import Trace
 from snapsim.traces.validation import Clock, validated
-from snapsim.types import Batch, Int64Array
+from snapsim.types import FLUSH, Batch, Int64Array
 from snapsim.units import format_duration, format_size
 
 _INT64_MAX = int(np.iinfo(np.int64).max)
@@ -225,7 +225,9 @@ class _Run:
             return raw
         shift = self.job.shift
         outside = raw.offset > _INT64_MAX - shift if shift > 0 else raw.offset == OUT_OF_RANGE
-        return raw._replace(offset=np.where(outside, OUT_OF_RANGE, np.where(outside, 0, raw.offset) + shift))
+        moved = np.where(outside, OUT_OF_RANGE, np.where(outside, 0, raw.offset) + shift)
+        # a flush is about no place, and its 0 must not become a negative one
+        return raw._replace(offset=np.where(raw.op == FLUSH, raw.offset, moved))
 
     def _capacity(self, raw: Raw) -> Int64Array | int | None:
         sizes = self._capacities()

@@ -215,6 +215,14 @@ def test_options_of_other_formats_are_refused(write):
         read_trace([])
 
 
+def test_a_shift_leaves_flushes_where_they_are(tmp_path):
+    path = tmp_path / "trace.csv"
+    path.write_text("time,op,offset,length\n1,write,8192,4096\n2,flush,0,0\n")
+    names = "time=time,op=op,offset=offset,length=length"
+    trace = read_trace(path, format="csv", columns=names, shift=-4096, damage_limit=0)
+    assert [row[1:] for row in columns(trace)] == [(1, 4096, 4096), (4, 0, 0)]
+
+
 def test_a_shift_undoes_a_partition_offset(write):
     path = write("0 0 7 8 0\n5 0 15 8 0\n")
     trace = read_trace(path, shift="512B")
