@@ -303,10 +303,11 @@ def keep_recording(
         tick = (time.time_ns() // every_ns + 1) * every_ns
         stop.wait_until(tick if until_ns is None else min(tick, until_ns))
         over = until_ns is not None and time.time_ns() >= until_ns
+        wanted = stop.wanted  # as it is before the samples: they have to show what was written until then
         for one in list(at_work):
             goes_on = one.sample()
             told(one)
-            if goes_on and (over or stop.wanted):
+            if goes_on and (over or wanted):
                 one.end("it has lasted as long as asked" if over else "it was stopped")
             if one.log.ended is not None:
                 at_work.remove(one)

@@ -443,3 +443,19 @@ def test_what_a_monitor_says_when_it_is_none(tmp_path, running, monitor):
         QmpMonitor(tmp_path / "nothing.sock")
     with pytest.raises(CommandRefusedError, match="QEMU refused query-nothing: The command"):
         monitor.execute("query-nothing")
+
+
+def test_what_is_written_while_a_sample_is_taken_is_in_the_last_one(running, monitor, tmp_path):
+    """Somebody wants an end just when an interval has ended."""
+    recorder = started(monitor, tmp_path)
+    stop = Stop()
+
+    def told(_):
+        if not stop.wanted:
+            running.io("write 1M 4k")
+            stop.ask()
+
+    keep_recording([recorder], stop, every_ns=200_000_000, told=told)
+    stop.close()
+    recorder.close()
+    assert recorder.changed == [0, GRAIN]

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from snapsim.recording.disks import Disk
     from snapsim.recording.qmp import Monitor
 
-__all__ = ["bitmaps", "finish_changes"]
+__all__ = ["CHANGES", "bitmaps", "finish_changes"]
+
+CHANGES = "changes"
+"""What recordings by bitmaps say that they are."""
 
 _GUEST = Group("The guest", sort_key=2)
 _INSTEAD = Group("Instead of recording", sort_key=4)
@@ -84,7 +87,12 @@ def bitmaps(
         Print JSON.
     """
     from snapsim.recording.bitmaps import Reached
+    from snapsim.units import format_duration, parse_duration, parse_size
 
+    every_ns, grain = parse_duration(every), parse_size(granularity)
+    if every_ns <= 0:
+        raise UsageError("--every has to be longer than nothing")
+    lasting_ns = None if lasting is None else parse_duration(lasting)
     monitor, targets, folder = _guest(qmp, libvirt, connect)
     with closing(monitor):
         reached = Reached(socket_folder or folder, nbd_server)
@@ -97,16 +105,14 @@ def bitmaps(
         if list_disks:
             _list(disks, as_json=as_json)
             return 0
-        recorders, told = _recorders(
-            monitor,
-            _outputs(output, disks, device),
-            reached,
-            every=every,
-            granularity=granularity,
-            resume=resume,
-        )
-        stopped_by = _record(recorders, every, lasting, quiet=as_json, told=told)
-    finish_changes([one.log for one in recorders], as_json=as_json)
+        recorders = _recorders(monitor, _outputs(output, disks, device), reached, grain=grain, resume=resume)
+        if not as_json:
+            for one in recorders:
+                print(_begun(one))
+            lasts = "" if lasting_ns is None else f", for {format_duration(lasting_ns)}"
+            print(f"every {format_duration(every_ns)}{lasts}; Ctrl-C ends it", flush=True)
+        stopped_by = _record(recorders, every_ns, lasting_ns)
+    _finish([(one.log, one.log.folder.with_suffix(".parquet")) for one in recorders], as_json=as_json)
     return _TERMINATED if stopped_by == signal.SIGTERM else 0
 
 
@@ -140,52 +146,50 @@ def _guest(
 
 
 def _recorders(
-    monitor: "Monitor", outputs: dict["Disk", Path], reached: "Reached", *, every: str, granularity: str,
-    resume: bool,
-) -> tuple[list["BitmapRecorder"], list[str]]:  # fmt: skip
-    """Begin a recorder for each disk, or go on with it; and say so."""
+    monitor: "Monitor", outputs: dict["Disk", Path], reached: "Reached", *, grain: int, resume: bool
+) -> list["BitmapRecorder"]:
+    """Begin a recorder for each disk, or go on with it."""
     from snapsim.recording.bitmaps import BitmapRecorder
-    from snapsim.units import format_size, parse_duration, parse_size
 
-    if parse_duration(every) <= 0:
-        raise UsageError("--every has to be longer than nothing")
     begun: list[BitmapRecorder] = []
-    told = []
     with ExitStack() as undo:
         for disk, output in outputs.items():
             folder = folder_of(output)
             if resume:
                 recorder = BitmapRecorder.resume(monitor, folder, reached=reached)
-                what = f"going on with {folder}, {len(recorder.log.instants) - 1} intervals so far"
+                undo.callback(recorder.close)
             elif folder.exists():
                 raise UsageError(f"{folder} exists: take it up again with --resume, or choose another name")
             else:
-                recorder = BitmapRecorder.start(
-                    monitor, disk, folder, grain=parse_size(granularity), reached=reached, every=every
-                )
+                recorder = BitmapRecorder.start(monitor, disk, folder, grain=grain, reached=reached)
+                undo.callback(recorder.close)
                 undo.callback(recorder.end, "another disk could not be recorded")
-                what = f"recording {disk.name} ({format_size(disk.capacity)}, {disk.file}) into {folder}"
             begun.append(recorder)
-            told.append(f"{what}, in units of {format_size(recorder.log.grain)}")
         undo.pop_all()
-    return begun, told
+    return begun
 
 
-def _record(
-    recorders: list["BitmapRecorder"], every: str, lasting: str | None, *, quiet: bool, told: list[str]
-) -> int:
+def _begun(one: "BitmapRecorder") -> str:
+    from snapsim.units import format_size
+
+    folder, intervals = one.log.folder, len(one.log.instants) - 1
+    what = (
+        f"going on with {folder}, {intervals} intervals so far"
+        if intervals
+        else f"recording {one.disk.name} ({format_size(one.disk.capacity)}, {one.disk.file}) into {folder}"
+    )
+    return f"{what}, in units of {format_size(one.log.grain)}"
+
+
+def _record(recorders: list["BitmapRecorder"], every_ns: int, lasting_ns: int | None) -> int:
     """Record until it is enough; return the signal that ended it."""
     from snapsim.recording.bitmaps import keep_recording
     from snapsim.recording.interrupts import stopping
-    from snapsim.units import format_duration, format_size, parse_duration
+    from snapsim.units import format_duration, format_size
 
     first = min(one.log.instants[0] for one in recorders)
-    until = None if lasting is None else first + parse_duration(lasting)
+    until = None if lasting_ns is None else first + lasting_ns
     with stopping() as stop, _line() as say:
-        if not quiet:
-            for line in told:
-                print(line)
-            print(f"every {every}{'' if lasting is None else f', for {lasting}'}; Ctrl-C ends it", flush=True)
 
         def show(one: "BitmapRecorder") -> None:
             count, so_far = len(one.log.instants) - 1, format_duration(time.time_ns() - first)
@@ -197,10 +201,10 @@ def _record(
             )
 
         try:
-            keep_recording(recorders, stop, every_ns=parse_duration(every), until_ns=until, told=show)
+            keep_recording(recorders, stop, every_ns=every_ns, until_ns=until, told=show)
         except RecordingError as error:
             raise RecordingError(
-                f"{error}. Nothing is lost: QEMU has what was not stored, and the same command goes on"
+                f"{error}. Nothing is lost: QEMU has what was not stored, and --resume goes on"
             ) from None
         finally:
             for one in recorders:
@@ -220,24 +224,30 @@ def _line() -> Iterator[Callable[[str], None]]:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def finish_changes(logs: Sequence["ChangeLog"], *, output: Path | None = None, as_json: bool) -> None:
-    """Make the traces of recordings of changes, and say what they are.
+def finish_changes(folder: Path, output: Path, *, as_json: bool) -> None:
+    """Make the trace of a recording of changes that was interrupted, and say what it is.
 
     Parameters
     ----------
-    logs : sequence of ChangeLog
-        The recordings, ended or not.
-    output : Path, optional
-        NAME.parquet; beside the recording unless given.
+    folder : Path
+        The recording; it stays as it is.
+    output : Path
+        NAME.parquet.
     as_json : bool
         Print JSON.
     """
+    from snapsim.recording.change_log import ChangeLog
+
+    _finish([(ChangeLog.open(folder), output)], as_json=as_json)
+
+
+def _finish(recordings: Sequence[tuple["ChangeLog", Path]], *, as_json: bool) -> None:
+    """Make the traces of recordings, and say what they are."""
     from snapsim.recording.bitmaps import to_trace
     from snapsim.units import format_duration, format_size
 
     made = []
-    for log in logs:
-        path = output or log.folder.with_suffix(".parquet")
+    for log, path in recordings:
         if len(log.instants) < 2:
             warn(
                 f"{log.folder}: {log.ended or 'the recorder was killed'}; no interval has ended, so no trace"

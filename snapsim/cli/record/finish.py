@@ -6,7 +6,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from snapsim.cli.reading import Json
+from snapsim.cli.record.bitmaps import CHANGES, finish_changes
 from snapsim.cli.record.nbd import finish_and_tell, folder_of
+from snapsim.errors import UsageError
 
 __all__ = ["finish"]
 
@@ -33,7 +35,13 @@ def finish(
     as_json : bool
         Print JSON.
     """
+    from snapsim.recording.folder import read_state
     from snapsim.units import parse_size
 
     folder_of(output)
+    if read_state(folder)["kind"] == CHANGES:
+        if permute is not None:
+            raise UsageError("--permute: the addresses of a recording by bitmaps cannot be shuffled")
+        finish_changes(folder, output, as_json=as_json)
+        return
     finish_and_tell(folder, output, permute=None if permute is None else parse_size(permute), as_json=as_json)
