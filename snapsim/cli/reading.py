@@ -13,11 +13,23 @@ from snapsim.cli.wording import as_options, assignments, known, worded
 from snapsim.errors import UsageError
 
 if TYPE_CHECKING:
+    from snapsim.traces.change_figures import ChangeFigures
+    from snapsim.traces.contents import Contents
     from snapsim.traces.figures import Summary
     from snapsim.traces.sanity import Finding
     from snapsim.traces.trace import Trace
 
-__all__ = ["File", "Json", "Reading", "findings_of", "load", "named", "summary_of", "warn_about"]
+__all__ = [
+    "File",
+    "Json",
+    "Reading",
+    "contents_of",
+    "findings_of",
+    "load",
+    "named",
+    "summary_of",
+    "warn_about",
+]
 
 Json = Annotated[bool, Parameter(name="--json")]
 """`--json` of every command."""
@@ -155,7 +167,7 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def summary_of(trace: "Trace") -> "Summary":
+def summary_of(trace: "Trace") -> "Summary | ChangeFigures":
     """Count what a trace holds.
 
     Parameters
@@ -165,21 +177,47 @@ def summary_of(trace: "Trace") -> "Summary":
 
     Returns
     -------
-    Summary
+    Summary or ChangeFigures
         Its figures.
     """
+    from snapsim.traces.changes import ChangeTrace
     from snapsim.traces.summary import summarise
 
+    if isinstance(trace, ChangeTrace):
+        from snapsim.traces.change_figures import change_figures
+
+        return change_figures(trace)
     with bar("looking", unit="requests") as progress:
         return summarise(trace, progress=progress)
 
 
-def findings_of(summary: "Summary") -> "list[Finding]":
+def contents_of(trace: "Trace") -> "Contents | None":
+    """Count what the content digests of a trace say.
+
+    Parameters
+    ----------
+    trace : Trace
+        What was read.
+
+    Returns
+    -------
+    Contents or None
+        None where it has no digests.
+    """
+    if not trace.info.contents:
+        return None
+    from snapsim.traces.contents import contents
+
+    with bar("comparing contents", unit="requests") as progress:
+        return contents(trace, progress=progress)
+
+
+def findings_of(summary: "Summary | ChangeFigures") -> "list[Finding]":
     """Say what looks wrong with a trace, in terms of options.
 
     Parameters
     ----------
-    summary : Summary
+    summary : Summary or ChangeFigures
         Its figures.
 
     Returns
@@ -187,9 +225,11 @@ def findings_of(summary: "Summary") -> "list[Finding]":
     list of Finding
         The sanity report.
     """
+    from snapsim.traces.figures import Summary
     from snapsim.traces.sanity import sanity
 
-    return [finding._replace(text=as_options(finding.text)) for finding in sanity(summary)]
+    found = sanity(summary) if isinstance(summary, Summary) else summary.findings()
+    return [finding._replace(text=as_options(finding.text)) for finding in found]
 
 
 def warn_about(path: Path, trace: "Trace") -> None:

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from snapsim.cli.app import group
 from snapsim.cli.output import check_writable, print_json, print_table
 from snapsim.cli.progress import bar
-from snapsim.cli.reading import File, Json, Reading, findings_of, load, summary_of
+from snapsim.cli.reading import File, Json, Reading, contents_of, findings_of, load, summary_of
 from snapsim.cli.wording import worded
 from snapsim.errors import UsageError
 
@@ -52,7 +52,7 @@ def info(*files: File, reading: Reading = Reading(), as_json: Json = False) -> N
 
 @app.command
 def stats(*files: File, reading: Reading = Reading(), as_json: Json = False) -> None:  # noqa: B008  frozen
-    """Count what a trace holds: requests, bytes, distinct bytes, alignment.
+    """Count what a trace holds: requests, bytes, distinct bytes, alignment, contents where it has digests.
 
     Parameters
     ----------
@@ -65,11 +65,14 @@ def stats(*files: File, reading: Reading = Reading(), as_json: Json = False) -> 
     """
     told = []
     for number, file in enumerate(files):
-        summary = summary_of(load(file, reading))
+        trace = load(file, reading)
+        summary = summary_of(trace)
+        inside = contents_of(trace)
         if as_json:
-            told.append(summary.to_dict())
+            told.append(summary.to_dict() | ({"contents": inside.to_dict()} if inside else {}))
         else:
-            print("\n" * bool(number) + summary.text())
+            text = f"{summary.text()}\n{inside.text()}" if inside else summary.text()
+            print("\n" * bool(number) + text)
     if as_json:
         print_json(told if len(told) > 1 else told[0])
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from snapsim.traces.pacing import pace
 from snapsim.traces.readers.base import DroppedLine
 from snapsim.units import SECOND, format_duration, format_size
 
@@ -104,6 +105,7 @@ class Figures:
             "written_bytes": self.written_bytes,
             "discarded_bytes": self.discarded_bytes,
             "span_seconds": self.span_seconds,
+            "span_ns": self.span_ns,
             "capacity_bytes": self.capacity_bytes,
             "max_end_bytes": self.max_end_bytes,
             "distinct_written_bytes": {
@@ -214,6 +216,7 @@ class Summary(Figures):
             ("format", self.format),
             ("source", self.source),
             ("start", self.start or "not recorded"),
+            *([("time scale", pace(self.time_scale))] if self.time_scale != 1 else []),
             *_rows(self),
         ]
         rows += [

@@ -6,6 +6,8 @@ import pandas as pd
 from snapsim import schema
 from snapsim.errors import UsageError
 from snapsim.traces.activity import change_rate, change_rate_by_interval, working_set
+from snapsim.traces.changes import needs_requests
+from snapsim.traces.contents import Contents, contents
 from snapsim.traces.figures import Figures, Summary
 from snapsim.traces.sanity import Finding, sanity
 from snapsim.traces.summary import BLOCK_SIZES, summarise
@@ -15,12 +17,14 @@ from snapsim.units import parse_size
 
 __all__ = [
     "BLOCK_SIZES",
+    "Contents",
     "Figures",
     "Finding",
     "Summary",
     "alignment_histogram",
     "change_rate",
     "change_rate_by_interval",
+    "contents",
     "overwrite_factor",
     "sanity",
     "summarise",
@@ -68,6 +72,7 @@ def alignment_histogram(trace: Trace, *, modulo: int | str = "4KiB") -> pd.DataF
     UsageError
         `modulo` is 0 or more than 1 MiB.
     """
+    needs_requests(trace, "an alignment histogram")
     size = parse_size(modulo)
     if not 0 < size <= 1 << 20:
         msg = f"alignment modulo {modulo!r} is out of range: it must lie between 1 byte and 1 MiB"

@@ -218,3 +218,27 @@ def test_public_figures(run, public_traces):
 def test_a_public_file_damaged_by_a_spreadsheet(refused, public_traces):
     path = public_traces / "malformed" / "web3-excel-damaged.txt"
     assert "spreadsheet" in refused("trace", "info", path, status=3)
+
+
+def test_stats_say_what_digests_say_and_what_the_pace_was(run, tmp_path):
+    from snapsim.traces.fingerprints import fingerprints
+
+    pages = [bytes(4096), b"page" * 1024, b"page" * 1024]
+    trace = ss.Trace.from_arrays(
+        range(3),
+        ["write"] * 3,
+        [0, 4096, 8192],
+        [4096] * 3,
+        digest=[fingerprints(page, 0, b"key") for page in pages],
+        contents="snapsim-1",
+    )
+    path = trace.stretch(360, start="2026-06-01T00:00Z").save(tmp_path / "week.parquet")
+    told = run("trace", "stats", path, "--json").json
+    assert told["contents"]["zero_blocks"] == told["contents"]["duplicate_blocks"] == 1
+    assert told["contents"] == ss.statistics.contents(trace).to_dict()
+    assert told["time_scale"] == 360
+    shown = run("trace", "stats", path).out
+    assert "time scale" in shown
+    assert "1 s stands for 6min (x360)" in shown
+    assert "33.3% hold what was written before, anywhere" in shown
+    assert "1 s stands for 6min (x360)" in run("trace", "info", path).out
