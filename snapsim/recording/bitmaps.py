@@ -344,7 +344,7 @@ def to_trace(log: ChangeLog) -> "ChangeTrace":
         initial=log.initial(),
         format="dirty-bitmaps",
         source=log.folder.name,
-        notes=("recorded by dirty bitmaps, in which a discard is a write",),
+        notes=("Recorded by dirty bitmaps, in which a discard is a write.",),
     )
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -459,3 +460,35 @@ def test_what_is_written_while_a_sample_is_taken_is_in_the_last_one(running, mon
     stop.close()
     recorder.close()
     assert recorder.changed == [0, GRAIN]
+
+
+def test_writes_that_go_on_while_samples_are_taken(running, monitor, tmp_path):
+    """Each write is in an interval that was running while it was made; none is in none."""
+    recorder = started(monitor, tmp_path)
+    made, over = [], threading.Event()
+
+    def writing():
+        rng = np.random.default_rng(3)
+        while not over.is_set():
+            offset = int(rng.integers(SIZE // GRAIN)) * GRAIN
+            issued = time.time_ns()
+            running.io(f"write {offset} 512")
+            made.append((issued, time.time_ns(), offset // GRAIN))
+
+    writer = threading.Thread(target=writing)
+    writer.start()
+    for _ in range(25):
+        assert recorder.sample()
+    over.set()
+    writer.join()
+    assert recorder.sample()
+    recorder.end("enough")
+    recorder.close()
+    seen = [grains(extents) for extents in recorder.log.changes()]
+    instants = np.array(recorder.log.instants)
+    assert len(made) > 100
+    for issued, done, block in made:
+        # an instant is when the cut was asked for: what came before QEMU made it is in the interval before
+        first, last = (int(np.searchsorted(instants, when)) - 1 for when in (issued, done))
+        assert any(block in seen[interval] for interval in range(max(first - 1, 0), last + 1))
+    assert set.union(*seen) == {block for *_, block in made}
