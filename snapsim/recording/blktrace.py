@@ -5,13 +5,14 @@ recording (`segments`).  One action of each request is traced, and only that: to
 it has queues of its own, else to be queued.  Its time is the request's; how long it took is not known.
 """
 
+import errno
 import os
+import re
 import selectors
 import shutil
 import signal
 import subprocess
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -43,7 +44,7 @@ ACTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 _STEP = 0.25  # seconds
 _PATIENCE = 10.0  # seconds that blktrace gets to hand over the rest
 _READ = 1 << 18
-_LAST_LINES = 20
+_LAST_TOLD = 1 << 12  # bytes of its messages that are kept: there is no end to them when it cannot read
 
 
 @dataclass
@@ -169,7 +170,7 @@ def record(
     """
     state = read_state(folder)
     going = Recorded()
-    tail: deque[str] = deque(maxlen=_LAST_LINES)
+    told = bytearray()
     with alone(folder):
         segments = Segments(folder, device.name, size=segment_bytes)
         command = _command(device, debugfs, str(state["action"]), buffers)
@@ -196,14 +197,17 @@ def record(
             return ""
 
         try:
-            _follow(tracer, segments, tail, going, ending)
+            _follow(tracer, segments, told, going, ending)
         finally:
             _end(tracer)
             segments.close()
+            going.events, going.kept_bytes = segments.records, segments.kept
             state |= {"seconds": going.seconds, "dropped": going.dropped}
             write_state(folder, state)
+    if not segments.records:
+        shutil.rmtree(folder)
     if tracer.returncode != 0 or not segments.records:
-        raise RecordingError(_failure(device, list(tail), tracer.returncode))
+        raise RecordingError(_failure(device, told.decode(errors="replace"), tracer.returncode))
     return going
 
 
@@ -221,7 +225,7 @@ def _command(device: BlockDevice, debugfs: Path, action: str, buffers: tuple[int
 def _follow(
     tracer: subprocess.Popen[bytes],
     segments: Segments,
-    tail: deque[str],
+    told: bytearray,
     going: Recorded,
     ending: Callable[[], str],
 ) -> None:
@@ -241,23 +245,20 @@ def _follow(
                 elif key.fileobj is tracer.stdout:
                     segments.add(data)
                 else:
-                    tail.extend(data.decode(errors="replace").splitlines())
+                    told += data
+                    del told[:-_LAST_TOLD]
             now = time.monotonic()
             if now < look:
                 continue
             look = now + _STEP
             if not going.why:
                 # it says this for ever when another program ends the trace
-                going.why = "blktrace cannot read any more" if _broken(tail) else ending()
+                going.why = "blktrace cannot read any more" if b"failed read" in told else ending()
                 if going.why:
                     tracer.send_signal(signal.SIGINT)
                     patience = now + _PATIENCE
             elif now > patience:
                 tracer.kill()
-
-
-def _broken(tail: deque[str]) -> bool:
-    return any("failed read" in line for line in tail)
 
 
 def _end(tracer: subprocess.Popen[bytes]) -> None:
@@ -274,19 +275,18 @@ def _end(tracer: subprocess.Popen[bytes]) -> None:
             pipe.close()
 
 
-def _failure(device: BlockDevice, tail: list[str], status: int) -> str:
-    told = next((line for line in tail if "failed" in line.lower()), tail[-1] if tail else "")
-    number = told.partition("failed")[2].lstrip(": ").partition("/")[0]
+def _failure(device: BlockDevice, told: str, status: int) -> str:
+    lines = [line for line in told.splitlines() if line.strip()]
+    line = next((line for line in lines if "failed" in line), lines[-1] if lines else "")
+    code = re.search(r" (\d+)/", line)
     reasons = {
-        "1": "the kernel forbids it, as it does when it is locked down (Secure Boot)",
-        "16": "somebody else traces it, or its disk, already",
-        "25": "the kernel has no CONFIG_BLK_DEV_IO_TRACE, or no trace of this kind of device",
-        "12": "there is not enough memory for the buffers: make them smaller",
+        errno.EPERM: "the kernel forbids it, as it does when it is locked down (Secure Boot)",
+        errno.EBUSY: "somebody else traces it, or its disk, already",
+        errno.ENOTTY: "the kernel has no CONFIG_BLK_DEV_IO_TRACE, or no trace of this kind of device",
+        errno.ENOMEM: "there is not enough memory for the buffers: make them smaller",
     }
-    reason = next(
-        (text for code, text in reasons.items() if f" {code}/" in f" {told} " or number == code), ""
-    )
-    said = f"blktrace ended with status {status}" + (f": {told}" if told else "")
+    reason = "" if code is None else reasons.get(int(code[1]), "")
+    said = f"blktrace ended with status {status}" + (f": {line}" if line else "")
     return f"{device.path} cannot be traced: {reason} ({said})" if reason else f"{device.path}: {said}"
 
 

@@ -182,7 +182,7 @@ def debugfs_for_tracing(
         )
     if _traced(place):
         raise RecordingError(
-            f"{device.path} is traced already, or was by a program that was killed: end that one, or free the "
+            f"{device.path} is traced already, or was by a program that was killed: end it, or free the "
             f"disk with echo 0 > /sys/block/{_disk(place).name}/trace/enable"
         )
     if (os.geteuid() if user is None else user) != 0:
