@@ -45,7 +45,7 @@ def simulate(
     option: Annotated[Sequence[str], Parameter(metavar="NAME=VALUE")] = (),
     block_size: Annotated[str | None, Parameter(metavar="SIZE")] = None,
     every: Annotated[str | None, Parameter(metavar="DURATION")] = None,
-    initial: Annotated[str, Parameter(metavar="WHAT", help=INITIAL_HELP)] = "thick",
+    initial: Annotated[str | None, Parameter(metavar="WHAT", help=INITIAL_HELP)] = None,
     group: bool = False,
     reading: Reading = Reading(),  # noqa: B008  frozen
     report: Annotated[Path | None, Parameter(metavar="PAGE.html", group=_OUTPUT)] = None,
@@ -77,8 +77,8 @@ def simulate(
         The mechanism's block size ("64KiB"), instead of its default.
     every : str, optional
         Count at the multiples of this interval ("5min"), instead of at the ticks of the schedule only.
-    initial : str
-        What existed before the trace.
+    initial : str, optional
+        What existed before the trace; thick unless said, or what a change trace knows of it.
     group : bool
         Sum all volumes of the trace.
     reading : Reading
@@ -161,13 +161,13 @@ def _value(text: str) -> int | bool | str:
     return int(text) if text.isdecimal() else text
 
 
-def check_initial(initial: str, starts: Sequence[str] = STARTS) -> None:
+def check_initial(initial: str | None, starts: Sequence[str] = STARTS) -> None:
     """Refuse what says nothing about what existed before a trace.
 
     Parameters
     ----------
-    initial : str
-        As typed.
+    initial : str or None
+        As typed; None is fine.
     starts : sequence of str
         The words that are understood.
 
@@ -176,7 +176,7 @@ def check_initial(initial: str, starts: Sequence[str] = STARTS) -> None:
     UsageError
         It is none of them, and no file.
     """
-    if initial not in starts and not Path(initial).is_file():
+    if initial is not None and initial not in starts and not Path(initial).is_file():
         raise UsageError(
             f"--initial {initial!r} is none of {', '.join(starts)}, and there is no file of that name with "
             "the map of an image"

@@ -15,6 +15,7 @@ from snapsim.engine.copying import Pieces, copy_time
 from snapsim.engine.restore_order import BlockReads, LazyRestore
 from snapsim.errors import UsageError
 from snapsim.planning.lifetimes import Initial, initial_of
+from snapsim.traces.changes import needs_requests
 from snapsim.traces.trace import Moment, Trace
 from snapsim.types import READ, Int64Array
 from snapsim.units import format_duration, format_size, parse_duration, parse_size
@@ -199,6 +200,7 @@ def boot_orders(
     """
     if not isinstance(trace, Trace):
         raise UsageError(f"trace is a {type(trace).__name__}: read one with snapsim.read_trace")
+    needs_requests(trace, "the order of a boot")
     wrong = [one for one in orders if one not in ORDERS]
     if wrong or not orders:
         raise UsageError(f"orders={list(orders)!r} must be some of {', '.join(ORDERS)}")

@@ -26,6 +26,7 @@ from snapsim.mechanisms import Mechanism
 from snapsim.mechanisms import mechanism as find_mechanism
 from snapsim.planning.lifetimes import Initial, Progress, count_lifetimes
 from snapsim.planning.series import matrices
+from snapsim.traces.changes import needs_requests
 from snapsim.traces.trace import Trace
 from snapsim.types import FLUSH, WRITE, Int64Array
 from snapsim.units import SECOND, format_duration, format_size, parse_duration, parse_size
@@ -310,6 +311,7 @@ def _named(traces: object) -> dict[str, Trace]:
     for name, trace in named.items():
         if not isinstance(trace, Trace):
             raise UsageError(f"trace {name} is a {type(trace).__name__}: read one with snapsim.read_trace")
+        needs_requests(trace, "a clone, which may begin and be reset at any moment,")
     return named
 
 

@@ -1,5 +1,6 @@
 """How far an answer can be trusted: does the trace last as long as the policy reaches back?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from snapsim.policy.timeline import Timeline
@@ -38,7 +39,9 @@ class Coverage:
     time_scale: float = 1.0
 
 
-def coverage(timeline: Timeline, *, trace_span_ns: int, time_scale: float = 1.0) -> Coverage:
+def coverage(
+    timeline: Timeline, *, trace_span_ns: int, time_scale: float = 1.0, remarks: Sequence[str] = ()
+) -> Coverage:
     """Judge how far a trace covers a policy.
 
     Parameters
@@ -49,6 +52,8 @@ def coverage(timeline: Timeline, *, trace_span_ns: int, time_scale: float = 1.0)
         From the first instant to the last request.  [ns]
     time_scale : float
         As in `Coverage`.
+    remarks : sequence of str
+        What else has to be said with every peak: sentences.
 
     Returns
     -------
@@ -88,7 +93,7 @@ def coverage(timeline: Timeline, *, trace_span_ns: int, time_scale: float = 1.0)
     if time_scale != 1.0:
         verdict += f" The recording was paced: one second of it stands for {time_scale:g} seconds."
     return Coverage(
-        verdict=verdict,
+        verdict=" ".join((verdict, *remarks)),
         policy_reach_ns=reach,
         trace_span_ns=trace_span_ns,
         steady=steady,

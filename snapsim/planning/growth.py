@@ -27,6 +27,7 @@ from snapsim.planning.series import (
     time_percentiles,
 )
 from snapsim.policy.timeline import Timeline
+from snapsim.traces.changes import ChangeTrace, between
 from snapsim.traces.trace import Trace
 from snapsim.types import Int64Array
 from snapsim.units import format_duration, format_size
@@ -328,7 +329,9 @@ def _one(lifetimes: LifetimeMatrix, timeline: Timeline, mechanism: Mechanism, *,
         snapshots=_kept_at_end(counted["data"], timeline, mechanism),
         mechanism=mechanism,
         timeline=timeline,
-        coverage=coverage(timeline, trace_span_ns=span, time_scale=trace.info.time_scale),
+        coverage=coverage(
+            timeline, trace_span_ns=span, time_scale=trace.info.time_scale, remarks=between(trace)
+        ),
         block_size=lifetimes.block_size,
         assumptions=_assumptions(trace, lifetimes, mechanism, timeline),
         findings=(*_full_pool(mechanism, frame), *series.findings, *timeline.findings),
@@ -445,7 +448,7 @@ def _assumptions(
         if isinstance(initial, str)
         else "What existed before the trace is taken from a map of the image."
     ]
-    texts += trace.info.notes
+    texts += (*between(trace), *trace.info.notes)
     if trace.start_assumed:
         texts.append("The trace does not say when it began: 2001-01-01T00:00Z was assumed.")
     if not trace.capacity_known:
@@ -457,6 +460,11 @@ def _assumptions(
             f"{timeline.shifted_ticks} ticks of the schedule lie between two instants and were taken "
             f"later, by "
             f"{format_duration(timeline.max_shift_ns)} at most."
+        )
+    if timeline.merged_ticks:
+        texts.append(
+            f"The schedule is finer than the instants: {timeline.merged_ticks} of its ticks fell on an "
+            "instant with the one before, and are one snapshot with it."
         )
     if mechanism.copies_old_data and mechanism.sharing != "private":
         texts.append("Copied bytes are an upper bound: a write that covers a whole block copies nothing.")
@@ -500,6 +508,7 @@ def _provenance(
             "span_ns": trace.span_ns,
             "capacity": trace.capacity,
             "time_scale": trace.info.time_scale,
+            **_changes(trace),
         },
         "start_assumed": trace.start_assumed,
         "capacity_known": trace.capacity_known,
@@ -513,3 +522,9 @@ def _provenance(
         "mechanism": {"name": mechanism.name, **mechanism.options()},
         "policy": timeline.policy.to_toml(),
     }
+
+
+def _changes(trace: Trace) -> dict[str, int]:
+    if not isinstance(trace, ChangeTrace):
+        return {}
+    return {"changes_between_snapshots": len(trace.instants), "change_grain": trace.grain}

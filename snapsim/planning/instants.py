@@ -13,7 +13,7 @@ from snapsim.traces.arrays import unix_ns
 from snapsim.types import Int64Array
 from snapsim.units import DAY, MILLISECOND, format_duration, parse_duration
 
-__all__ = ["Schedules", "from_schedules", "given", "regular"]
+__all__ = ["Schedules", "among", "from_schedules", "given", "regular"]
 
 Schedules = str | Schedule | Policy | Sequence[str | Schedule | Policy]
 """One schedule or several: text, `Schedule` values, or policies, whose schedules are taken."""
@@ -149,6 +149,32 @@ def given(instants: Int64Array | pd.DatetimeIndex | Iterable[object]) -> Int64Ar
         msg = "instants must be increasing, and at least one"
         raise UsageError(msg)
     return result
+
+
+def among(own: Int64Array, asked: Int64Array) -> Int64Array:
+    """Return which instants of those that there are stand for those that were asked for.
+
+    Parameters
+    ----------
+    own : int64 array, shape (n_own,)
+        The instants that there are, increasing.  [ns]
+    asked : int64 array, shape (n_asked,)
+        [ns]
+
+    Returns
+    -------
+    int64 array, shape (n_instants,)
+        The first one not before each that was asked for; and always the first and the last that there are, so
+        that nothing which is known is left out.  [ns]
+
+    Examples
+    --------
+    >>> among(np.array([1, 4, 9, 11, 13]), np.array([0, 5, 7, 10])).tolist()
+    [1, 9, 11, 13]
+    """
+    place = np.searchsorted(own, asked)
+    chosen: Int64Array = own[np.unique(np.concatenate((place[place < len(own)], [0, len(own) - 1])))]
+    return chosen
 
 
 def _sequence(schedules: Schedules) -> Sequence[str | Schedule | Policy]:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import pandas as pd
 from snapsim.engine.counter import LifetimeCounter
 from snapsim.engine.lifetimes import Counting, LifetimeMatrix
 from snapsim.errors import UsageError
-from snapsim.planning.instants import Schedules, from_schedules, given, regular
+from snapsim.planning.instants import Schedules, among, from_schedules, given, regular
+from snapsim.traces.changes import ChangeTrace, needs_requests
 from snapsim.traces.trace import Trace
 from snapsim.types import Int64Array
-from snapsim.units import parse_size
+from snapsim.units import format_size, parse_size
 
 __all__ = ["count_group", "count_lifetimes", "initial_of"]
 
@@ -32,7 +34,7 @@ def count_lifetimes(
     schedules: Schedules | None = None,
     instants: Int64Array | pd.DatetimeIndex | Sequence[object] | None = None,
     block_size: int | str,
-    initial: Initial = "thick",
+    initial: Initial | None = None,
     discard: str = "death",
     zeroes: str = "write",
     grain: int | str = 1,
@@ -44,22 +46,23 @@ def count_lifetimes(
     Parameters
     ----------
     trace : Trace
-        Requests of one volume.
+        Requests of one volume; or a `ChangeTrace`, whose own instants are taken unless others are asked for:
+        then of its own the first one not before each, and the first and the last.
     every : int or str, optional
         Instants at the multiples of this interval since the Unix epoch ("1h").  One of `every`, `schedules`
-        and `instants` is needed.
+        and `instants` is needed, unless the trace has instants of its own.
     schedules : str, Schedule, Policy, or sequence of them, optional
         Instants at the ticks of these schedules.
     instants : DatetimeIndex or array_like, optional
         The instants themselves; whole numbers are nanoseconds since the Unix epoch.
     block_size : int or str
-        The mechanism's unit, such as "64KiB".
-    initial : str, path, or extents
+        The mechanism's unit, such as "64KiB"; of a `ChangeTrace` a multiple of its grain.
+    initial : str, path, or extents, optional
         What exists before the trace: "thick" (the whole volume: the upper bound), "read-first" (what is read
         before it is
         written), "thin" (nothing: the lower bound), pairs of offset and length of what is allocated, or the
         file that
-        `qemu-img map --output=json` wrote.
+        `qemu-img map --output=json` wrote.  By default what a `ChangeTrace` knows of it, else "thick".
     discard : {"death", "ignore", "touch"}
         A DISCARD ends the versions of blocks that it covers whole; changes nothing; or makes a new version of
         what it overlaps.
@@ -83,7 +86,7 @@ def count_lifetimes(
     Raises
     ------
     UsageError
-        The parameters make no sense together.
+        The parameters make no sense together, or a `ChangeTrace` cannot tell what is asked for.
     VolumeSelectionError
         The trace has several volumes: select one, or pass each to `growth`.
 
@@ -93,19 +96,16 @@ def count_lifetimes(
     >>> count_lifetimes(trace, instants=[1, 2, 3], block_size=4096).counts.tolist()
     [[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0]]
     """
+    _check_trace(trace)
     counting = Counting(
         block_size=parse_size(block_size),
-        initial=initial_of(initial),
+        initial=_initial(trace, initial),
         discard=discard,
         zeroes=zeroes,
         grain=parse_size(grain),
     )
-    _check_trace(trace)
     trace.capacity  # noqa: B018  refuses several volumes before anything is counted
-    last_ns = trace.start_ns + trace.last_ns
-    chosen = _instants(
-        trace.start_ns, last_ns, every=every, schedules=schedules, instants=instants, timezone=timezone
-    )
+    chosen = _instants([trace], every=every, schedules=schedules, instants=instants, timezone=timezone)
     known: dict[Counting, LifetimeMatrix] = {}
 
     def recount(wanted: Counting) -> LifetimeMatrix:
@@ -130,7 +130,8 @@ def count_group(
     Parameters
     ----------
     traces : Trace, or mapping of str to Trace
-        A trace of several volumes, or traces by name, of one volume each.
+        A trace of several volumes, or traces by name, of one volume each; of change traces the instants
+        count that all of them have.
     every, schedules, instants, timezone
         As in `count_lifetimes`; the instants enclose all traces.
     **how
@@ -151,14 +152,8 @@ def count_group(
     if not traces:
         msg = "a group needs at least one volume"
         raise UsageError(msg)
-    spans = [(trace.start_ns, trace.start_ns + trace.last_ns) for trace in traces.values()]
     clock = _instants(
-        min(start for start, _ in spans),
-        max(last for _, last in spans),
-        every=every,
-        schedules=schedules,
-        instants=instants,
-        timezone=timezone,
+        list(traces.values()), every=every, schedules=schedules, instants=instants, timezone=timezone
     )
     return {name: count_lifetimes(trace, instants=clock, **how) for name, trace in traces.items()}
 
@@ -170,6 +165,7 @@ def _count(
     recount: Callable[[Counting], LifetimeMatrix],
     progress: Progress | None,
 ) -> LifetimeMatrix:
+    _check_grain(trace, counting)
     counter = LifetimeCounter(
         instants,
         counting,
@@ -187,8 +183,7 @@ def _count(
 
 
 def _instants(
-    start_ns: int,
-    last_ns: int,
+    traces: Sequence[Trace],
     *,
     every: int | str | None,
     schedules: Schedules | None,
@@ -200,15 +195,71 @@ def _instants(
         for name, value in (("every", every), ("schedules", schedules), ("instants", instants))
         if value is not None
     ]
-    if len(chosen) != 1:
+    own = _own_instants(traces)
+    if len(chosen) != 1 and (chosen or own is None):
         found = "none was given" if not chosen else f"{' and '.join(chosen)} were given"
         msg = f'one of every="1h", schedules=["@hourly"] and instants=[...] is needed, but {found}'
         raise UsageError(msg)
     if instants is not None:
-        return given(instants)
+        return _checked(given(instants), own)
+    if not chosen and own is not None:
+        return own
+    span = {
+        "start_ns": min(trace.start_ns for trace in traces),
+        "last_ns": max(trace.start_ns + trace.last_ns for trace in traces),
+    }
     if every is not None:
-        return regular(every, start_ns=start_ns, last_ns=last_ns)
-    return from_schedules(schedules or (), start_ns=start_ns, last_ns=last_ns, timezone=timezone)
+        asked = regular(every, **span)
+    else:
+        asked = from_schedules(schedules or (), **span, timezone=timezone)
+    return asked if own is None else among(own, asked)
+
+
+def _own_instants(traces: Sequence[Trace]) -> Int64Array | None:
+    """Return the instants that all change traces have, None where there is no change trace."""
+    known = [trace.instants for trace in traces if isinstance(trace, ChangeTrace)]
+    if not known:
+        return None
+    common = reduce(np.intersect1d, known)
+    if not len(common):
+        msg = (
+            "these volumes have no snapshot of the same moment: what changed between snapshots of different "
+            "moments cannot be summed on one clock"
+        )
+        raise UsageError(msg)
+    return common
+
+
+def _checked(instants: Int64Array, own: Int64Array | None) -> Int64Array:
+    """Refuse instants at which nothing is known."""
+    unknown = [] if own is None else instants[~np.isin(instants, own)].tolist()
+    if unknown and own is not None:
+        msg = (
+            f"instant {pd.Timestamp(unknown[0], unit='ns', tz='UTC').isoformat()} is none of the {len(own)} "
+            "snapshots that the changes lie between: choose some of trace.instants, or leave instants out"
+        )
+        raise UsageError(msg)
+    return instants
+
+
+def _check_grain(trace: Trace, counting: Counting) -> None:
+    """Refuse blocks in which the changes are not known."""
+    if isinstance(trace, ChangeTrace) and counting.block_size % trace.grain:
+        msg = (
+            f"blocks of {format_size(counting.block_size)} cannot be counted: the changes are known in units "
+            f"of {format_size(trace.grain)}, so give a block_size that is a multiple of it, or take a "
+            "mechanism that has such blocks"
+        )
+        raise UsageError(msg)
+
+
+def _initial(trace: Trace, initial: Initial | None) -> str | tuple[tuple[int, int], ...]:
+    if initial is None:
+        known = trace.initial if isinstance(trace, ChangeTrace) else None
+        return "thick" if known is None else known
+    if isinstance(initial, str) and initial == "read-first":
+        needs_requests(trace, 'initial="read-first"')
+    return initial_of(initial)
 
 
 def initial_of(initial: Initial) -> str | tuple[tuple[int, int], ...]:

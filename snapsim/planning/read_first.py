@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from snapsim.traces.changes import needs_requests
 from snapsim.traces.trace import Trace
 from snapsim.types import DISCARD, FLUSH, READ, WRITE_ZEROES, Batch
 
@@ -34,6 +35,7 @@ def read_first_map(trace: Trace, *, block_size: int) -> tuple[tuple[int, int], .
     >>> read_first_map(trace, block_size=4096)
     ((0, 4096),)
     """
+    needs_requests(trace, "what is read before it is written")
     state = np.zeros(-(-trace.capacity // block_size), np.uint8)
     for batch in trace.batches(rows=_ROWS):
         # what may cover a large part of the volume is taken one by one, the rest in between together

@@ -28,6 +28,7 @@ from snapsim.planning.replay_frames import bursts_frame, intervals_frame, operat
 from snapsim.planning.replay_tallies import Bursts, Intervals, Latencies
 from snapsim.planning.replay_text import assumptions_of, summary_of, text_of
 from snapsim.policy.timeline import Timeline
+from snapsim.traces.changes import needs_requests
 from snapsim.traces.trace import Trace
 from snapsim.units import DAY, HOUR, MILLISECOND, MINUTE, SECOND, format_duration, parse_duration, parse_size
 
@@ -222,6 +223,7 @@ def replay(
     """
     found = find_mechanism(mechanism)
     where = None if device is None else find_device(device)
+    needs_requests(trace, "a replay")
     _check(trace, timeline, merge=merge, loop=loop)
     size = found.block_size if block_size is None else parse_size(block_size)
     need = found.matrices(size)[0]

@@ -20,6 +20,7 @@ from snapsim.mechanisms import mechanism as find_mechanism
 from snapsim.planning.lifetimes import Initial, initial_of
 from snapsim.planning.restore_contents import Progress, States, choose, moment_ns, pieces, states
 from snapsim.policy.timeline import Timeline
+from snapsim.traces.changes import needs_requests
 from snapsim.traces.trace import Trace
 from snapsim.types import FLUSH, WRITE, Int64Array
 from snapsim.units import format_duration, format_size, parse_size
@@ -251,6 +252,7 @@ def restore_times(
     """
     if not isinstance(trace, Trace):
         raise UsageError(f"trace is a {type(trace).__name__}: read one with snapsim.read_trace")
+    needs_requests(trace, "a restore time")
     if not isinstance(timeline, Timeline):
         raise UsageError(f"timeline is a {type(timeline).__name__}: make one with policy.timeline(instants)")
     found, source = find_mechanism(mechanism), find_device(device)

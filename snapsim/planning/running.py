@@ -12,6 +12,7 @@ from snapsim.policy.policy import Policy
 from snapsim.policy.space import PoolAt, Usage
 from snapsim.policy.timeline import Timeline
 from snapsim.policy.triggers import Event
+from snapsim.traces.changes import ChangeTrace
 from snapsim.types import Int64Array
 from snapsim.units import format_size, parse_size
 
@@ -33,7 +34,8 @@ def run_policy(
 ) -> Timeline:
     """Run a policy over the instants of a trace: with what is written, and with how full the pool is.
 
-    For a plain schedule without rules about space it is `policy.timeline(lifetimes.instants)`.
+    For a plain schedule without rules about space it is `policy.timeline(lifetimes.instants)`; of a
+    `ChangeTrace`, with `coalesce`.
 
     Parameters
     ----------
@@ -72,6 +74,8 @@ def run_policy(
         events=events,
         duration_ns=duration_ns,
         pool=None if pool_size is None else _pool(volumes, mechanism, parse_size(pool_size)),
+        # between snapshots that exist there is no instant, however fine the schedule
+        coalesce=any(isinstance(one.origin, ChangeTrace) for one in volumes),
         progress=progress,
     )
 

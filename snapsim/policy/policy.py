@@ -621,6 +621,7 @@ class Policy:
         events: "Sequence[Event]" = (),
         duration_ns: int = 0,
         pool: "PoolAt | None" = None,
+        coalesce: bool = False,
         progress: Callable[[int, int | None], None] | None = None,
     ) -> "Timeline":
         """Run the policy over time: take a snapshot at each tick, and prune right after each.
@@ -644,6 +645,9 @@ class Policy:
         pool : callable, optional
             Says how full the pool is at an instant if the snapshots of some instants exist: what rules about
             space act on (`snapsim.planning.reclaim` makes one from lifetimes).
+        coalesce : bool
+            Ticks of one schedule that fall on one instant are one snapshot, instead of an error: for
+            instants that cannot be chosen, such as those of snapshots that exist.
         progress : callable, optional
             Called with the instants done and all of them.
 
@@ -668,6 +672,7 @@ class Policy:
             events=events,
             duration_ns=duration_ns,
             pool=pool,
+            coalesce=coalesce,
             progress=progress,
         )
 

@@ -48,12 +48,15 @@ class Taken(NamedTuple):
         Ticks that fell between two instants.
     max_shift_ns : int
         How long the one that waited longest had to wait.  [ns]
+    merged_ticks : int
+        Ticks of one schedule that fell on an instant with the one before, and are one snapshot with it.
     """
 
     created: Int64Array
     asked: npt.NDArray[np.uint64]
     shifted_ticks: int
     max_shift_ns: int
+    merged_ticks: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +127,11 @@ class Timeline:
     def max_shift_ns(self) -> int:
         """How long the tick that waited longest had to wait for an instant.  [ns]"""
         return self.taken.max_shift_ns
+
+    @property
+    def merged_ticks(self) -> int:
+        """Ticks of one schedule that fell on an instant with the one before, and are one snapshot with it."""
+        return self.taken.merged_ticks
 
     @cached_property
     def live_counts(self) -> Int64Array:
@@ -324,6 +332,7 @@ def run(
     events: "Sequence[Event]" = (),
     duration_ns: int = 0,
     pool: "PoolAt | None" = None,
+    coalesce: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Timeline:
     """Run a policy over time; see `Policy.timeline`.
@@ -338,6 +347,8 @@ def run(
         What classes act on; see `Policy.timeline`.
     pool : callable, optional
         Says how full the pool is; see `Policy.timeline`.
+    coalesce : bool
+        Ticks of one schedule that fall on one instant are one snapshot, instead of an error.
     progress : callable, optional
         Called with the instants done and all of them.
 
@@ -368,7 +379,7 @@ def run(
         raise PolicyError('schedule is missing, so that nothing would be taken: give one, such as "@hourly"')
     else:
         _only_for_classes(writes=writes, downtimes=downtimes, events=events, duration_ns=duration_ns)
-        taken = _taken(keys, policy.schedule)
+        taken = _taken(keys, policy.schedule, coalesce=coalesce)
     if pool is not None or not {"class", "classes", "kind"}.isdisjoint(policy.group_by):
         return replace(_one_by_one(policy, keys.time_ns, taken, pool, progress), agenda=agenda)
     timeline = replace(_loop(policy, keys, taken), agenda=agenda) if agenda else _loop(policy, keys, taken)
@@ -551,19 +562,20 @@ def _as_nanoseconds(instants: npt.ArrayLike) -> Int64Array:
 
 
 @lru_cache(maxsize=256)
-def _taken(keys: CalendarKeys, schedule: Schedule) -> Taken:
+def _taken(keys: CalendarKeys, schedule: Schedule, *, coalesce: bool) -> Taken:
     """Move the ticks of every part of a schedule to instants; thousands of policies share the answer."""
     instants = keys.time_ns
     if np.any(instants[1:] <= instants[:-1]):
         where = int(np.flatnonzero(instants[1:] <= instants[:-1])[0]) + 1
         raise PolicyError(f"instants have to ascend, but number {where} is not after the one before it")
     asked = np.zeros(instants.size, dtype=np.uint64)
-    shifted, max_shift = 0, 0
+    shifted, max_shift, merged = 0, 0, 0
     for part, one in enumerate(schedule.parts):
         ticks = one.ticks(int(instants[0]), int(instants[-1]) + 1)
         index = np.searchsorted(instants, ticks)
         crowded = np.flatnonzero(index[1:] == index[:-1])
-        if crowded.size:
+        merged += crowded.size
+        if crowded.size and not coalesce:
             _refuse_coarse(one.text, ticks[crowded[0] : crowded[0] + 2], one)
         shift = instants[index] - ticks
         shifted += int(np.count_nonzero(shift))
@@ -572,7 +584,7 @@ def _taken(keys: CalendarKeys, schedule: Schedule) -> Taken:
     created = np.flatnonzero(asked)
     asked = asked[created]
     created.flags.writeable = asked.flags.writeable = False
-    return Taken(created, asked, shifted, max_shift)
+    return Taken(created, asked, shifted, max_shift, merged)
 
 
 def _refuse_coarse(text: str, ticks: "Sequence[int] | Int64Array", part: object) -> None:
@@ -581,5 +593,6 @@ def _refuse_coarse(text: str, ticks: "Sequence[int] | Int64Array", part: object)
     raise PolicyError(
         f"instants are too far apart for schedule {text!r}: its ticks at {first} and {second} "
         f"({format_duration(int(ticks[1]) - int(ticks[0]))} apart) would fall on one instant; "
-        f"count lifetimes with {every}schedules=[policy.schedule]"
+        f"count lifetimes with {every}schedules=[policy.schedule], or, where no other instants are known, "
+        "give coalesce=True, which makes them one snapshot"
     )

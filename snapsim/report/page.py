@@ -14,8 +14,7 @@ from snapsim.planning.replay import Replayed
 from snapsim.report.blocks import Section
 from snapsim.report.growth_sections import growth_answer, growth_sections, growth_title, provenance_section
 from snapsim.report.replay_sections import replay_answer, replay_sections, replay_title
-from snapsim.report.trace_sections import trace_answer, trace_figures, trace_sections
-from snapsim.traces import statistics
+from snapsim.report.trace_sections import about_trace
 from snapsim.traces.trace import Trace
 from snapsim.viz.figure import write_atomically
 
@@ -56,8 +55,7 @@ def write(
     """
     sections = list(growth_sections(growth, lifetimes))
     if trace is not None:
-        summary = statistics.summarise(trace)
-        sections += [trace_figures(trace, summary), *trace_sections(trace, summary)]
+        sections += about_trace(trace)[1]
     sections.append(provenance_section(growth.provenance))
     return _write(path, title or growth_title(growth), growth_answer(growth), sections)
 
@@ -94,8 +92,7 @@ def write_replay(
     """
     sections = list(replay_sections(replayed))
     if trace is not None:
-        summary = statistics.summarise(trace)
-        sections += [trace_figures(trace, summary), *trace_sections(trace, summary)]
+        sections += about_trace(trace)[1]
     sections.append(provenance_section(replayed.provenance))
     return _write(path, title or replay_title(replayed), replay_answer(replayed), sections)
 
@@ -122,9 +119,8 @@ def write_trace(trace: Trace, path: str | os.PathLike[str], *, title: str | None
     UsageError
         The trace holds no request, or the file cannot be written.
     """
-    summary = statistics.summarise(trace)
-    sections = [trace_figures(trace, summary), *trace_sections(trace, summary)]
-    return _write(path, title or f"Trace {summary.source}", trace_answer(summary), sections)
+    answer, sections = about_trace(trace)
+    return _write(path, title or f"Trace {trace.info.source}", answer, sections)
 
 
 def _write(path: str | os.PathLike[str], title: str, answer: str, sections: Sequence[Section]) -> Path:

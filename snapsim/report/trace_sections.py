@@ -5,12 +5,38 @@ from collections.abc import Iterator
 from snapsim import viz
 from snapsim.report.blocks import Items, Section, Table, bullets, facts, picture, section
 from snapsim.traces import statistics
+from snapsim.traces.change_figures import change_figures
+from snapsim.traces.changes import ChangeTrace, between
 from snapsim.traces.info import TraceInfo, kinds_text
 from snapsim.traces.statistics import Summary
 from snapsim.traces.trace import Trace
 from snapsim.units import format_duration, format_size
 
 _PAGE = 4096
+
+
+def about_trace(trace: Trace) -> tuple[str, list[Section]]:
+    """Return everything that a page tells about a trace.
+
+    Parameters
+    ----------
+    trace : Trace
+        The trace; of a change trace the figures of what changed.
+
+    Returns
+    -------
+    answer : str
+        What it holds, in a sentence or two.
+    sections : list of Section
+        In the order of the page.
+    """
+    if isinstance(trace, ChangeTrace):
+        figures = change_figures(trace)
+        table = facts(f"What {figures.source} holds", figures.rows())
+        told = bullets(tuple(text for _, text in figures.findings()))
+        return " ".join(between(trace)), [section("trace", "The changes", table, told)]
+    summary = statistics.summarise(trace)
+    return trace_answer(summary), [trace_figures(trace, summary), *trace_sections(trace, summary)]
 
 
 def trace_answer(summary: Summary) -> str:

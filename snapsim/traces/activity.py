@@ -14,6 +14,7 @@ import pandas as pd
 
 from snapsim import schema
 from snapsim.errors import UsageError
+from snapsim.traces.changes import needs_requests
 from snapsim.traces.extents import VolumeExtents, by_volume
 from snapsim.traces.footprint import GrowingFootprint
 from snapsim.traces.trace import Trace
@@ -50,6 +51,7 @@ def change_rate(trace: Trace, *, every: int | str = "1h", block_size: int | str 
     UsageError
         `every` or `block_size` is 0, or `every` is so short that there would be more than ten million rows.
     """
+    needs_requests(trace, "a change rate")
     length, size = _duration(every), _size(block_size)
     index: list[int] = []
     figures: list[Int64Array] = []
@@ -111,6 +113,7 @@ def working_set(trace: Trace, *, every: int | str = "1h", block_size: int | str 
     UsageError
         `every` or `block_size` is 0, or `every` is so short that there would be more than ten million rows.
     """
+    needs_requests(trace, "a working set")
     length, size = _duration(every), _size(block_size)
     index: list[int] = []
     sizes: list[tuple[int, int]] = []
@@ -174,6 +177,7 @@ def change_rate_by_interval(
     UsageError
         A length or `block_size` is 0.
     """
+    needs_requests(trace, "a change rate by interval")
     size = _size(block_size)
     rungs = [_Rung(length, size) for length in sorted({_duration(step) for step in ladder})]
     fed_by_requests: list[_Rung] = []

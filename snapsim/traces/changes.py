@@ -24,7 +24,7 @@ from snapsim.traces.trace import Moment, Trace
 from snapsim.types import DISCARD, WRITE, Batch, Int64Array
 from snapsim.units import format_duration, format_size, parse_size
 
-__all__ = ["ChangeTrace", "Changed", "trace_of"]
+__all__ = ["ChangeTrace", "Changed", "between", "needs_requests", "trace_of"]
 
 
 class Changed(NamedTuple):
@@ -329,6 +329,51 @@ _NO_REQUESTS = (np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.int
 
 def _text(instant: int) -> str:
     return pd.Timestamp(instant, unit="ns", tz="UTC").strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def between(trace: object) -> tuple[str, ...]:
+    """Return what results say of a change trace, in a sentence; nothing for any other trace.
+
+    Parameters
+    ----------
+    trace : Trace
+        Any.
+
+    Returns
+    -------
+    tuple of str
+        None or one.
+    """
+    if not isinstance(trace, ChangeTrace):
+        return ()
+    said = (
+        f"The trace is of changes between {len(trace.instants)} snapshots: versions that lived between two "
+        "snapshots are not seen, and there are no I/O figures."
+    )
+    return (said,)
+
+
+def needs_requests(trace: object, what: str) -> None:
+    """Refuse a change trace where the requests themselves are needed.
+
+    Parameters
+    ----------
+    trace : Trace
+        Any; what is no change trace passes.
+    what : str
+        What was asked for, to begin the sentence with.
+
+    Raises
+    ------
+    UsageError
+        It is a change trace.
+    """
+    if isinstance(trace, ChangeTrace):
+        msg = (
+            f"{what} needs the disk's requests, and this is a change trace: it knows what changed between "
+            f"{len(trace.instants)} snapshots, not when, how often, in which requests, or what was read"
+        )
+        raise UsageError(msg)
 
 
 def _where(index: int, instant: int) -> str:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from snapsim.errors import UsageError
 from snapsim.traces import fingerprints
+from snapsim.traces.changes import needs_requests
 from snapsim.traces.info import Extent, measure
 from snapsim.traces.table import Table
 from snapsim.traces.trace import Trace
@@ -71,6 +72,7 @@ def permuted(trace: Trace, *, unit: int | str = "1MiB", seed: int | None = None)
     VolumeSelectionError
         The trace has several volumes.
     """
+    needs_requests(trace, "shuffling addresses")
     size = parse_size(unit)
     if size < fingerprints.BLOCK or size % fingerprints.BLOCK:
         msg = f"unit={unit!r}: addresses are shuffled in multiples of {format_size(fingerprints.BLOCK)}"

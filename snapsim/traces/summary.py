@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from snapsim.traces.changes import needs_requests
 from snapsim.traces.extents import ExtentSet, by_volume
 from snapsim.traces.figures import Figures, Summary
 from snapsim.traces.source import Progress
@@ -32,7 +33,13 @@ def summarise(trace: Trace, *, progress: Progress | None = None) -> Summary:
     -------
     Summary
         Figures over all volumes and for each of them.
+
+    Raises
+    ------
+    UsageError
+        It is a `ChangeTrace`: see `snapsim.traces.change_figures`.
     """
+    needs_requests(trace, "a summary of requests")
     info = trace.info
     tallies = [_Tally() for _ in info.volumes]
     clock = _Clock()

@@ -17,6 +17,7 @@ from snapsim.policy.comparing import Comparison, Progress, compare, reached
 from snapsim.policy.explaining import aligned
 from snapsim.policy.policy import Policy
 from snapsim.policy.timeline import Timeline
+from snapsim.traces.changes import between
 from snapsim.tuning.bounds import clairvoyant
 from snapsim.tuning.ladder import Ladder, recovery_ladder
 from snapsim.units import format_duration, format_size
@@ -70,9 +71,10 @@ class SideBySide:
         timelines = dict(self.comparison.timelines)
         every = tuple({text for one in timelines.values() for text in _schedule_texts(one)})
         zone = next(iter(timelines.values())).policy.timezone
-        all_kept = Policy(
+        keeping = Policy(
             schedule=every, keep_last="unlimited", timezone="UTC" if zone == "recorded" else zone
-        ).timeline(self.lifetimes.instants)
+        )
+        all_kept = run_policy(keeping, self.lifetimes)
         frame = evaluate(self.lifetimes, [*timelines.values(), all_kept], mechanism=self.mechanism)
         least = [self._least(timeline) for timeline in timelines.values()]
         return frame.assign(
@@ -147,6 +149,7 @@ class SideBySide:
             "",
             *aligned(heads, rows),
             "least possible: at the end, chosen with hindsight, nowhere sparser than the policy ever was",
+            *between(None if self.lifetimes is None else self.lifetimes.origin),
         ]
 
 

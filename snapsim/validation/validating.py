@@ -13,6 +13,7 @@ import pandas as pd
 
 from snapsim.errors import UsageError
 from snapsim.mechanisms import mechanism
+from snapsim.traces.changes import needs_requests
 from snapsim.traces.trace import Trace
 from snapsim.units import parse_size
 from snapsim.validation.comparison import Outcome
@@ -165,4 +166,5 @@ def _check(names: Sequence[str], order: Order) -> None:
     if not any(set(order.checks) & set(SYSTEMS[name].checks) for name in names):
         raise UsageError(f"there is no check {' or '.join(order.checks)} of {', '.join(names)}")
     if order.trace is not None:
+        needs_requests(order.trace, "driving a real system")
         order.trace.capacity  # noqa: B018  an error unless there is one volume

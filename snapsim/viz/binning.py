@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snapsim.errors import UsageError
+from snapsim.traces.changes import needs_requests
 from snapsim.traces.trace import Trace
 from snapsim.types import READ, WRITE, WRITE_ZEROES, Int64Array
 
@@ -64,6 +65,7 @@ def map_activity(trace: Trace, *, n_times: int = 240, n_addresses: int = 120) ->
     VolumeSelectionError
         The trace holds several volumes.
     """
+    needs_requests(trace, "a picture of requests")
     if len(trace) == 0:
         raise UsageError("this trace holds no request, so there is nothing to draw")
     _ = trace.capacity  # refuses several volumes, whose addresses have nothing to do with each other
