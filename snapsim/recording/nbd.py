@@ -129,7 +129,8 @@ class NbdRecorder:
     def __init__(self, folder: Path, *, rotate_bytes: int = 64 << 20, linger_seconds: float = 10.0) -> None:
         self.folder = folder.absolute()
         self._state = _state(self.folder)
-        self.activity = Activity(connected=int(self._state["connected"]))
+        there = int(self._state["connected"])
+        self.activity = Activity(connected=there, clients=there)
         self.archive = Archive(
             self.folder,
             Position(log=int(self._state["log_bytes"]), archive=int(self._state["archive_bytes"])),

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +56,7 @@ def nbdkit_command(served: Served, folder: Path) -> list[str]:
         To be run with TZ=UTC: the log filter stamps local time.
     """
     log = [f"logfile={folder / LOG}", "logappend=true"]
-    common = ["nbdkit", "-f", "-U", str(served.socket), "-P", str(folder / PID)]
+    common = ["nbdkit", "-U", str(served.socket), "-P", str(folder / PID)]
     if served.contents:
         plugin = str(Path(contents_plugin.__file__).resolve())
         return [*common, "python", plugin, f"file={served.image}", f"key={folder / KEY}", *log]
@@ -82,7 +81,7 @@ def image_command(served: Served, folder: Path) -> list[str]:
         `qemu-nbd` and its arguments.
     """
     return [
-        *("qemu-nbd", "--persistent", "--shared=0", f"--format={served.image_format}"),
+        *("qemu-nbd", "--fork", "--persistent", "--shared=0", f"--format={served.image_format}"),
         *("--discard=unmap", "--detect-zeroes=off", f"--socket={folder / IMAGE_SOCKET}"),
         *(f"--pid-file={folder / IMAGE_PID}", str(served.image)),
     ]
@@ -121,8 +120,9 @@ def start(served: Served, folder: Path) -> None:
 
 
 def _launch(command: list[str], folder: Path, pid_file: Path) -> None:
+    """Start a server that goes into the background by itself: only so nbdkit outlives who started it."""
     with (folder / ERRORS).open("w") as errors:
-        process = subprocess.Popen(
+        done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             stdout=errors,
@@ -130,17 +130,15 @@ def _launch(command: list[str], folder: Path, pid_file: Path) -> None:
             env={**os.environ, "TZ": "UTC"},
             start_new_session=True,
             cwd=folder,
+            check=False,
         )
     last = time.monotonic() + _PATIENCE
-    while process.poll() is None and time.monotonic() < last:
-        if pid_file.exists() and pid_file.read_text().strip():
+    while done.returncode == 0 and time.monotonic() < last:
+        if _pid(pid_file) is not None:
             return
         time.sleep(_POLL)
-    if process.poll() is None:
-        process.kill()
-        process.wait()
     said = [line for line in (folder / ERRORS).read_text(errors="replace").splitlines() if line.strip()]
-    reason = said[-1].strip() if said else f"it ended with status {process.returncode}"
+    reason = said[-1].strip() if said else f"it ended with status {done.returncode}"
     msg = f"{command[0]} does not serve the image: {reason}"
     raise RecordingError(msg)
 
@@ -163,8 +161,6 @@ def alive(folder: Path, pid_file: str = PID) -> bool:
     pid = _pid(folder / pid_file)
     if pid is None:
         return False
-    with suppress(ChildProcessError):  # a child that has ended is no server
-        os.waitpid(pid, os.WNOHANG)
     try:
         return str(folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
