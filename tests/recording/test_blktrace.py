@@ -311,6 +311,14 @@ def test_what_sysfs_says_of_devices(machine):
         find(machine / "none")
 
 
+def test_devices_of_this_machine():
+    for path in Path("/dev").iterdir():
+        if path.is_block_device():
+            device = find(path)
+            assert Path("/sys/class/block", device.name).exists()
+            assert device.start % 512 == device.capacity % 512 == 0
+
+
 def test_which_device_a_folder_is_on(machine, tmp_path, monkeypatch):
     mapped = machine / "dev/block/253:0"
     own = f"{os.major(tmp_path.stat().st_dev)}:{os.minor(tmp_path.stat().st_dev)}"

@@ -39,9 +39,16 @@ def finish(
     from snapsim.units import parse_size
 
     folder_of(output)
-    if read_state(folder)["kind"] == CHANGES:
+    kind = read_state(folder)["kind"]
+    unit = None if permute is None else parse_size(permute)
+    if kind == CHANGES:
         if permute is not None:
             raise UsageError("--permute: the addresses of a recording by bitmaps cannot be shuffled")
         finish_changes(folder, output, as_json=as_json)
         return
-    finish_and_tell(folder, output, permute=None if permute is None else parse_size(permute), as_json=as_json)
+    if kind == "blktrace":
+        from snapsim.cli.record.blktrace import finish_and_tell as finish_blktrace
+
+        finish_blktrace(folder, output, permute=unit, as_json=as_json)
+        return
+    finish_and_tell(folder, output, permute=unit, as_json=as_json)
