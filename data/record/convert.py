@@ -3,7 +3,8 @@
 Run as ``python data/record/convert.py WORKDIR data/traces/NAME`` after record.sh.  Writes NAME with the
 endings .parquet, .provenance.toml, .initial-map.json and .guest-packages.txt.  The times of a paced recording
 become the represented ones.  Refuses a trace that differs by more than 1 % from what the guest's own kernel
-counted (/sys/block/vda/stat, read after the root file system was made read-only).
+counted (/sys/block/vda/stat, read after the root file system was made read-only), and one whose digests are
+not those of the image that the recording left.
 """
 
 import argparse
@@ -15,9 +16,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from snapsim.recording.checking import check_contents
 from snapsim.traces import store
 from snapsim.traces.formats import read_trace
 from snapsim.traces.statistics import summarise
+from snapsim.traces.trace import Trace
 
 SECTOR = 512  # of /sys/block/*/stat, whatever the disk's own
 TOLERANCE = 0.01
@@ -75,6 +78,22 @@ def trace_table(facts: Mapping[str, Any], counted: Mapping[str, int]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def compare_contents(trace: Trace, work: Path) -> str:
+    """Compare the digests with the image that record.sh --keep left; return the TOML table that says so."""
+    image, key = work / "disk.raw", work / "disk.log.key"
+    if not image.exists():
+        sys.exit(f"{image} is missing: record with --keep, so that the digests can be compared with it")
+    check = check_contents(trace, image, key=bytes.fromhex(key.read_text()))
+    if check.different:
+        sys.exit(f"{check.text()}\nnothing written")
+    lines = [
+        "",
+        "[contents_check]             # the digests, compared with the image that the recording left",
+    ]
+    names = ("equal", "different", "unknown", "untouched", "zeroes")
+    return "\n".join([*lines, *(f"{name}_blocks_4096 = {getattr(check, name)}" for name in names)]) + "\n"
+
+
 def main() -> None:
     """Convert, compare, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -107,9 +126,12 @@ def main() -> None:
         "represented_seconds": trace.span_ns / 1e9,
         "fingerprint": trace.fingerprint,
     }
+    checked = compare_contents(trace, work) if told["recording"].get("contents") else ""
     target.parent.mkdir(parents=True, exist_ok=True)
     store.write(trace, target.with_name(f"{target.name}.parquet"), compression="zstd")
-    replace(target.with_name(f"{target.name}.provenance.toml"), provenance + trace_table(facts, counted))
+    replace(
+        target.with_name(f"{target.name}.provenance.toml"), provenance + trace_table(facts, counted) + checked
+    )
     for name in ("initial-map.json", "guest-packages.txt"):
         replace(target.with_name(f"{target.name}.{name}"), (work / name).read_text())
     sys.stdout.write(f"{trace}\n")
