@@ -61,6 +61,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from snapsim.traces import synthetic as synthetic
     from snapsim.traces.changes import Changed as Changed
     from snapsim.traces.changes import ChangeTrace as ChangeTrace
+    from snapsim.traces.comparing import compare_traces as compare_traces
     from snapsim.traces.formats import open_trace as open_trace
     from snapsim.traces.formats import read_trace as read_trace
     from snapsim.traces.library import Recording as Recording
@@ -123,6 +124,7 @@ _PUBLIC = {
     "clones": "planning.clones",
     "compare": "policy.comparing",
     "compare_mechanisms": "planning.mechanisms_compared",
+    "compare_traces": "traces.comparing",
     "count_group": "planning.lifetimes",
     "count_lifetimes": "planning.lifetimes",
     "demonstrate": "engine.demonstration",

@@ -512,6 +512,40 @@ _QUANTITIES = (
     Quantity("complete_ns", "int64", "ns", "Complete", "When all blocks are there."),
     Quantity("clone", "int64", "1", "Clone", "Number of the clone, from 1."),
     Quantity("trace", "str", "", "Trace", "The trace that the row is about."),
+    Quantity("time_scale", "float64", "1", "Time scale", "Represented time per real time of a recording."),
+    Quantity("span_ns", "int64", "ns", "Span", "From the first request to the last, represented."),
+    Quantity("write_share", "float64", "1", "Writes", "Writes among all requests."),
+    Quantity("overwrite_factor", "float64", "1", "Overwrite factor", "Bytes written per distinct byte."),
+    Quantity(
+        "changed_share",
+        "float64",
+        "1",
+        "Seen by snapshots",
+        "Distinct bytes written in each interval, of all bytes written: the rest is overwritten within it.",
+    ),
+    Quantity("unaligned_share", "float64", "1", "Not aligned", "Requests that are not aligned to 4 KiB."),
+    Quantity("zero_share", "float64", "1", "Zero blocks", "Blocks of zeroes among those written."),
+    Quantity(
+        "duplicate_share",
+        "float64",
+        "1",
+        "Duplicates",
+        "Blocks with contents that were written before, anywhere, among those written.",
+    ),
+    Quantity(
+        "unchanged_share",
+        "float64",
+        "1",
+        "Unchanged",
+        "Blocks written with what they held, among those where it can be told.",
+    ),
+    Quantity(
+        "compressed_share",
+        "float64",
+        "1",
+        "Compressed",
+        "Compressed size of the blocks written that are not zero, of their size.",
+    ),
 )
 
 QUANTITIES: dict[str, Quantity] = {quantity.name: quantity for quantity in _QUANTITIES}

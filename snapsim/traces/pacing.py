@@ -20,7 +20,8 @@ from snapsim.units import SECOND, format_duration
 _INT64_MAX = 2**63 - 1
 _LARGEST_DENOMINATOR = 10**6
 _NUMBERS = (int, float, np.integer, np.floating)
-_NOTE = "paced recording: one second of it stands for "
+PACED = "paced recording: one second of it stands for "
+"""How the note of a paced recording begins."""
 
 
 def ratio(scale: object) -> Fraction:
@@ -79,10 +80,10 @@ def paced_notes(notes: Sequence[str], scale: float) -> tuple[str, ...]:
     tuple of str
         The notes.
     """
-    others = tuple(note for note in notes if not note.startswith(_NOTE))
+    others = tuple(note for note in notes if not note.startswith(PACED))
     if scale == 1:
         return others
-    return (*others, f"{_NOTE}{scale:.6g} seconds; times are the represented ones")
+    return (*others, f"{PACED}{scale:.6g} seconds; times are the represented ones")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from snapsim.traces.figures import Summary
 from snapsim.traces.info import kinds_text
+from snapsim.traces.pacing import PACED
 from snapsim.traces.summary import summarise
 from snapsim.traces.trace import Trace
 from snapsim.units import DAY, MIB, PIB, SECOND, format_duration, format_size
@@ -191,7 +192,7 @@ def _lines(summary: Summary) -> Iterator[Finding]:
 def _assumptions(summary: Summary) -> Iterator[Finding]:
     if summary.start_ns is None:
         yield Finding("note", "the trace does not say when it began: 2001-01-01T00:00Z is assumed")
-    if summary.time_scale != 1:
+    if summary.time_scale != 1 and not any(note.startswith(PACED) for note in summary.notes):
         yield Finding(
             "note", f"the recording was paced: each second of it stands for {summary.time_scale:g} seconds"
         )

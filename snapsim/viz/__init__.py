@@ -12,6 +12,7 @@ from snapsim.viz.overview import trace_overview
 from snapsim.viz.policies import one_shot_view, recovery_calendar, recovery_ladders
 from snapsim.viz.replay import amplification, burst, latency_over_time
 from snapsim.viz.restore import boot_progress, clone_growth, restore_durations
+from snapsim.viz.side_by_side import change_rates, traces_compared
 from snapsim.viz.space import snapshot_sizes, storage_growth
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "chain_cost",
     "change_rate",
     "change_rate_by_interval",
+    "change_rates",
     "clone_growth",
     "commit_point",
     "growth_comparison",
@@ -40,6 +42,7 @@ __all__ = [
     "snapshot_sizes",
     "storage_growth",
     "trace_overview",
+    "traces_compared",
     "working_set",
     "write_share",
 ]

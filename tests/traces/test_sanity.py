@@ -124,3 +124,8 @@ def test_traces_without_reads_or_with_one_length_are_noted():
 def test_a_small_address_space_is_noted():
     trace = synthetic.uniform(capacity="1MiB", duration="1h", n_requests=2000, read_share=0.5)
     assert any("very little for a disk" in finding.text for finding in sanity(trace))
+
+
+def test_the_pace_is_said_once():
+    trace = Trace.from_arrays([0, SECOND], ["write"] * 2, [0, 0], [4096, 4096]).stretch(60)
+    assert sum("stands for" in finding.text for finding in sanity(trace)) == 1
