@@ -1,5 +1,7 @@
 """The log of nbdkit's log filter."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -213,3 +215,60 @@ def test_the_capacity_is_known_before_the_requests_are_checked(tmp_path):
     assert trace.capacity == 64 << 20
     assert [(drop.line, drop.field) for drop in trace.info.drops] == [(4, "offset")]
     assert trace.start_ns == ms(1)
+
+
+CONTENTS = """\
+2026-08-06 02:07:23.080000 connection=1 Connect export="" size=0x100000 write=1 contents=snapsim-1
+2026-08-06 02:07:23.080001 connection=1 Read id=1 offset=0x0 count=0x1000 ...
+2026-08-06 02:07:23.080002 connection=1 ...Read id=1 return=0
+2026-08-06 02:07:23.080003 connection=1 Write id=2 offset=0x1000 count=0x1000 digest=00112233445566{0} ...
+2026-08-06 02:07:23.080004 connection=1 Write id=3 offset=0x200 count=0x1000 digest={1} ...
+2026-08-06 02:07:23.080005 connection=1 ...Write id=3 return=0
+2026-08-06 02:07:23.080006 connection=1 ...Write id=2 return=0
+2026-08-06 02:07:23.080007 connection=1 Zero id=4 offset=0x0 count=0x1000 trim=1 fua=0 fast=0 ...
+2026-08-06 02:07:23.080008 connection=1 ...Zero id=4 return=0
+"""
+
+
+def test_fingerprints_of_writes_are_read(tmp_path: Path) -> None:
+    log = tmp_path / "disk.log"
+    log.write_text(CONTENTS.format("77", "0" * 16 + "f" * 16))
+    trace = read_trace(log, timezone="UTC")
+    assert trace.info.contents == "snapsim-1"
+    (batch,) = trace.batches(columns=("digest",))
+    assert batch.op.tolist() == [0, 1, 1, 3]
+    assert batch.digest is not None
+    assert batch.digest.tolist() == [
+        b"",
+        bytes.fromhex("0011223344556677"),
+        bytes(8) + b"\xff" * 8,
+        b"",
+    ]
+
+
+@pytest.mark.parametrize("digest", ["", "0" * 16, "0" * 31 + "x", "0" * 48])
+def test_a_write_without_a_fingerprint_for_each_block_is_damaged(tmp_path: Path, digest: str) -> None:
+    log = tmp_path / "disk.log"
+    log.write_text(CONTENTS.format("77", digest))
+    trace = read_trace(log, timezone="UTC", damage_limit=0.5)
+    assert len(trace) == 3
+    (drop,) = trace.info.drops
+    assert (drop.line, drop.field) == (5, "digest")
+
+
+def test_a_log_without_contents_has_no_digests(tmp_path: Path) -> None:
+    log = tmp_path / "disk.log"
+    log.write_text(CONTENTS.replace(" contents=snapsim-1", "").format("77", "00"))
+    trace = read_trace(log, timezone="UTC")
+    assert trace.info.contents == ""
+    (batch,) = trace.batches(columns=("digest",))
+    assert batch.digest is None
+
+
+@pytest.mark.parametrize("block", [1, 100, 333])
+def test_fingerprints_whatever_the_blocks(read_raw, block):
+    text = CONTENTS.format("77", "0" * 16 + "f" * 16).encode()
+    first = b"2026-08-06 02:07:23.079999 Ready thread_model=3\n"
+    reading = read_raw(READER, first + text, block=block, timezone="UTC")
+    assert reading.log.contents == "snapsim-1"
+    assert [len(one) for one in reading.raw.digest] == [0, 8, 16, 0]

@@ -125,7 +125,8 @@ class NbdkitLog(Reader):
             ready = int(waiting[0]) if len(waiting) else len(queue.state)
             ready = max(ready, len(queue.state) - _PATIENCE)
             unanswered += int((queue.state[:ready] < _ANSWERED).sum())
-            yield _finish(queue.rows(slice(ready)), log, options, digested=digested)
+            if ready:  # what comes before the first client cannot tell whether there are digests
+                yield _finish(queue.rows(slice(ready)), log, options, digested=digested)
             queue = queue.rows(slice(ready, None))
         unanswered += int((queue.state < _ANSWERED).sum())
         yield _finish(queue, log, options, digested=digested)
