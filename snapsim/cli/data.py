@@ -49,7 +49,7 @@ def list_data(*, as_json: Json = False) -> None:
             (
                 one.name,
                 one.title,
-                one.span,
+                _time(one),
                 f"{one.requests:,}",
                 format_size(one.written_bytes),
                 ", ".join(one.has),
@@ -252,6 +252,16 @@ def files_of(name: str, part: str = "trace") -> list[Path]:
             raise UsageError(f"{one.name} was not fetched yet: snapsim data fetch {one.name} does")
         raise UsageError(f"{one.name} is not here: go to {one.home} and {one.agree}")
     return found
+
+
+def _time(one: "Recording") -> str:
+    """Write how long a recording is; of a paced one, what it stands for, how long it took, and its scale."""
+    from snapsim.units import SECOND, format_duration
+
+    span, real = (
+        format_duration(round(seconds * SECOND)) for seconds in (one.span_seconds, one.real_seconds)
+    )
+    return span if one.time_scale == 1 else f"{span} ({real} x{one.time_scale:g})"
 
 
 def _way(one: "PublicSet") -> str:

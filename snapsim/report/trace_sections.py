@@ -8,6 +8,7 @@ from snapsim.traces import statistics
 from snapsim.traces.change_figures import change_figures
 from snapsim.traces.changes import ChangeTrace, between
 from snapsim.traces.info import TraceInfo, kinds_text
+from snapsim.traces.pacing import pace
 from snapsim.traces.statistics import Summary
 from snapsim.traces.trace import Trace
 from snapsim.units import format_duration, format_size
@@ -160,7 +161,7 @@ def _options(trace: Trace) -> Table:
         ("Lines dropped (damaged)", f"{info.dropped_lines:,}"),
         ("Requests out of order in the file", f"{info.out_of_order:,}"),
         ("Alignment shift", format_size(info.shift_bytes)),
-        ("Time scale", f"{info.time_scale:g}"),
+        ("Time scale", "1" if info.time_scale == 1 else pace(info.time_scale)),
         *info.options.items(),
     ]
     return facts("Reader, units and options in force", rows)
