@@ -65,7 +65,13 @@ class ContentsCheck:
         )
 
 
-def check_contents(trace: Trace, image: str | os.PathLike[str], *, key: bytes | None = None) -> ContentsCheck:
+def check_contents(
+    trace: Trace,
+    image: str | os.PathLike[str],
+    *,
+    key: bytes | None = None,
+    discard: str = "unknown",
+) -> ContentsCheck:
     """Compare the last contents of each block, as a trace has them, with an image.
 
     Parameters
@@ -76,6 +82,8 @@ def check_contents(trace: Trace, image: str | os.PathLike[str], *, key: bytes | 
         The raw image as the recording left it, or a copy.
     key : bytes or None
         The secret of the recording's fingerprints; without it only zeroes and compressed sizes are compared.
+    discard : str
+        What a discard leaves: "zeroes", as files and most disks do, or "unknown".
 
     Returns
     -------
@@ -85,13 +93,15 @@ def check_contents(trace: Trace, image: str | os.PathLike[str], *, key: bytes | 
     Raises
     ------
     UsageError
-        The trace has no such fingerprints.
+        The trace has no such fingerprints, or `discard` is something else.
     TraceError
         A fingerprint does not fit its request.
     RecordingError
         The image ends before the trace does, or cannot be read.
     """
     name, source = trace.info.source, Path(image)
+    if discard not in {"zeroes", "unknown"}:
+        raise UsageError(f"discard={discard!r} is unknown: choose zeroes or unknown")
     if (scheme := trace.info.contents) != SCHEME:
         raise UsageError(
             f"{name} has {f'contents as {scheme}' if scheme else 'no fingerprints'}: nothing to compare"
@@ -107,7 +117,7 @@ def check_contents(trace: Trace, image: str | os.PathLike[str], *, key: bytes | 
                     f"{image} has {size} bytes, and {name} reaches to byte {trace.max_end[0]}: it is the "
                     "image of something else"
                 )
-            return _compared(_last(trace, size), file.fileno(), key)
+            return _compared(_last(trace, size, zeroing=discard == "zeroes"), file.fileno(), key)
     except OSError as error:
         raise RecordingError(f"{image} cannot be read: {error.strerror or error}") from error
 
@@ -119,7 +129,7 @@ class _Blocks(NamedTuple):
     state: npt.NDArray[np.uint8]
 
 
-def _last(trace: Trace, size: int) -> _Blocks:
+def _last(trace: Trace, size: int, *, zeroing: bool) -> _Blocks:
     count = -(-size // BLOCK)
     blocks = _Blocks(np.zeros(count, np.uint64), np.zeros(count, np.uint8))
     done = 0
@@ -128,7 +138,8 @@ def _last(trace: Trace, size: int) -> _Blocks:
         if digests is None:
             raise UsageError(f"{trace.info.source} has no fingerprints: record or import it with contents")
         columns = (column.tolist() for column in (batch.op, batch.offset, batch.length))
-        for row, (op, offset, length) in enumerate(zip(*columns, strict=True)):
+        for row, (given, offset, length) in enumerate(zip(*columns, strict=True)):
+            op = WRITE_ZEROES if zeroing and given == DISCARD else given
             if op in {WRITE, WRITE_ZEROES, DISCARD} and not _change(
                 blocks, op, (offset, offset + length), digests[row], size=size
             ):

@@ -83,6 +83,9 @@ def test_the_fingerprints_of_the_trace_are_those_of_the_image(qemu_io, tmp_path,
     assert 0 < found.zeroes < found.equal
     assert found.unknown > 0
     assert found.equal + found.unknown + found.untouched == CAPACITY // 4096
+    zeroed = check_contents(trace, disk, key=KEY, discard="zeroes")
+    assert zeroed.different == 0
+    assert zeroed.equal > found.equal
     unkeyed = check_contents(trace, disk)
     assert not unkeyed.keyed
     assert (unkeyed.equal, unkeyed.different) == (found.equal, 0)
@@ -215,6 +218,8 @@ def test_images_that_are_none_of_this(tmp_path):
     with pytest.raises(RefusedFileError, match="qemu-img convert"):
         check_contents(trace, tmp_path / "qcow2")
     (tmp_path / "short").write_bytes(bytes(4096))
+    with pytest.raises(UsageError, match="zeroes or unknown"):
+        check_contents(trace, tmp_path / "short", discard="maybe")
     with pytest.raises(RecordingError, match="something else"):
         check_contents(trace, tmp_path / "short")
     with pytest.raises(RecordingError, match="cannot be read"):

@@ -15,6 +15,7 @@ def check(
     image: Path,
     *,
     key: Path | None = None,
+    discard: str = "unknown",
     reading: Reading = Reading(),  # noqa: B008  frozen
     as_json: Json = False,
 ) -> int:
@@ -28,6 +29,8 @@ def check(
         The raw image as the recording left it.
     key : Path or None
         The key file of the recording; without it only zeroes and compressed sizes are compared.
+    discard : str
+        What a discard leaves: zeroes, as files and most disks do, or unknown.
     reading : Reading
         How to read the trace.
     as_json : bool
@@ -44,7 +47,7 @@ def check(
     secret = None if key is None else read_key(key)
     requests = load(trace, reading)
     with doing("comparing"), worded():
-        found = check_contents(requests, image, key=secret)
+        found = check_contents(requests, image, key=secret, discard=discard)
     if as_json:
         print_json(found.to_dict())
     else:
