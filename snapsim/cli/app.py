@@ -69,6 +69,7 @@ _COMMANDS = {
     "trace": "Look at traces, convert them, count what is in them.",
     "data": "Find traces: those that come with snapsim, and public ones.",
     "record": "Record what a virtual machine or a disk is asked to do.",
+    "changes": "Make a trace of snapshots that exist already, from what changed between them.",
     "simulate": "Say how much space the snapshots of a policy need.",
     "replay": "Say what snapshots cost the guest: bytes, latency, merges.",
     "compare-mechanisms": "Put side by side what several systems' snapshots cost the guest.",
