@@ -5,10 +5,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from snapsim.errors import RecordingError, UsageError
-from snapsim.recording.bitmap_export import ServerBusyError, exported, recordings_exported, withdraw
+from snapsim.recording.bitmap_reading import allocated, carried_out, withdraw
 from snapsim.recording.change_log import ChangeLog
 from snapsim.recording.dirty_bitmaps import Bitmap, begin, bitmaps_of, cut, ours_everywhere, remove
 from snapsim.recording.disks import Disk, what_changed
@@ -18,7 +18,7 @@ from snapsim.recording.qmp import CommandRefusedError, Monitor, MonitorLostError
 if TYPE_CHECKING:
     from snapsim.traces.changes import ChangeTrace
 
-__all__ = ["DIRECTLY", "BitmapRecorder", "Reached", "clean", "keep_recording", "to_trace"]
+__all__ = ["BitmapRecorder", "clean", "keep_recording", "to_trace"]
 
 _OVER = {
     "shutdown": "the guest has shut down",
@@ -27,24 +27,6 @@ _OVER = {
     "postmigrate": "the guest was migrated to another host",
     "finish-migrate": "the guest is being migrated to another host",
 }
-
-
-class Reached(NamedTuple):
-    """Where QEMU is reached to read bitmaps.
-
-    Attributes
-    ----------
-    folder : Path or None
-        A folder in which QEMU may make sockets; a private temporary one unless given.
-    server : Path or None
-        The UNIX socket of an NBD server that runs in this QEMU already.
-    """
-
-    folder: Path | None = None
-    server: Path | None = None
-
-
-DIRECTLY = Reached()
 
 
 class BitmapRecorder:
@@ -63,8 +45,8 @@ class BitmapRecorder:
         The folder, locked.
     bitmaps : sequence of Bitmap
         Those of this recording, the oldest first; the last one is recording.
-    reached : Reached
-        Where bitmaps are read.
+    exchange : Path, optional
+        A folder in which QEMU may open files; a private one in the folder for temporary files unless given.
 
     Attributes
     ----------
@@ -73,15 +55,20 @@ class BitmapRecorder:
     """
 
     def __init__(
-        self, monitor: Monitor, disk: Disk, log: ChangeLog, bitmaps: Sequence[Bitmap], reached: Reached
+        self,
+        monitor: Monitor,
+        disk: Disk,
+        log: ChangeLog,
+        bitmaps: Sequence[Bitmap],
+        exchange: Path | None = None,
     ) -> None:
         self.monitor, self.disk, self.log = monitor, disk, log
         self.changed: list[int] = []
-        self._bitmaps, self._reached = list(bitmaps), reached
+        self._bitmaps, self._exchange = list(bitmaps), exchange
 
     @classmethod
     def start(
-        cls, monitor: Monitor, disk: Disk, folder: Path, *, grain: int, reached: Reached = DIRECTLY,
+        cls, monitor: Monitor, disk: Disk, folder: Path, *, grain: int, exchange: Path | None = None,
         **about: Any,
     ) -> Self:  # fmt: skip
         """Begin a recording.
@@ -96,8 +83,8 @@ class BitmapRecorder:
             The folder to make.
         grain : int
             What one bit stands for, a power of two.  [bytes]
-        reached : Reached
-            Where bitmaps are read.
+        exchange : Path, optional
+            A folder in which QEMU may open files.
         **about
             What the folder is to remember.
 
@@ -121,20 +108,21 @@ class BitmapRecorder:
         first = Bitmap(disk.node, name, time.time_ns())
         begin(monitor, first, grain=grain)
         try:
-            with exported(monitor, disk.node, [], recording=name, **reached._asdict()) as export:
-                initial = export.allocated()
+            held = allocated(monitor, disk)
+            known = {"unknown_at_start": held} if isinstance(held, str) else {}
             log = ChangeLog.create(
-                folder, grain=grain, capacity=disk.capacity, instant=first.since_ns, initial=initial,
-                recording=name, disk=disk._asdict(), **about,
+                folder, grain=grain, capacity=disk.capacity, instant=first.since_ns,
+                initial=None if isinstance(held, str) else held,
+                recording=name, disk=disk._asdict(), **known, **about,
             )  # fmt: skip
             log.lock()
         except BaseException:
             _remove_quietly(monitor, [first])
             raise
-        return cls(monitor, disk, log, [first], reached)
+        return cls(monitor, disk, log, [first], exchange)
 
     @classmethod
-    def resume(cls, monitor: Monitor, folder: Path, *, reached: Reached = DIRECTLY) -> Self:
+    def resume(cls, monitor: Monitor, folder: Path, *, exchange: Path | None = None) -> Self:
         """Go on with a recording whose recorder was killed.
 
         Parameters
@@ -143,8 +131,8 @@ class BitmapRecorder:
             The QEMU.
         folder : Path
             The recording.
-        reached : Reached
-            Where bitmaps are read.
+        exchange : Path, optional
+            A folder in which QEMU may open files.
 
         Returns
         -------
@@ -176,14 +164,9 @@ class BitmapRecorder:
                 f"{folder} cannot go on: {why}, and what changed since is not known; "
                 f"snapsim record finish makes a trace of what it has"
             )
-        withdraw(monitor, log.about["recording"], folder=reached.folder)  # an export keeps its bitmaps in use
+        withdraw(monitor, log.about["recording"], folder=exchange)
         _remove_quietly(monitor, [one for one in bitmaps if one.since_ns < last])  # read before the crash
-        return cls(monitor, disk, log, [one for one in bitmaps if one.since_ns >= last], reached)
-
-    @property
-    def waiting(self) -> int:
-        """How many intervals wait in QEMU to be read, because another tool runs its NBD server."""
-        return len(self._bitmaps) - 1
+        return cls(monitor, disk, log, [one for one in bitmaps if one.since_ns >= last], exchange)
 
     def sample(self) -> bool:
         """End an interval and store what it changed.
@@ -239,30 +222,22 @@ class BitmapRecorder:
 
     def _end(self, why: str) -> None:
         self._read()
-        left = self.waiting
         _remove_quietly(self.monitor, self._bitmaps)
-        withdraw(self.monitor, self.log.about["recording"], folder=self._reached.folder)
-        self.log.end(why + (f"; {left} intervals were never read" if left else ""))
+        self.log.end(why)
 
     def _read(self) -> None:
         """Store what the bitmaps that do not record any more have seen, then remove them."""
         seen = self._bitmaps[:-1]
         if not seen:
             return
-        names = [one.name for one in seen]
-        try:
-            with exported(
-                self.monitor, self.disk.node, names, recording=seen[0].recording, **self._reached._asdict()
-            ) as export:
-                for one, after in zip(seen, self._bitmaps[1:], strict=True):
-                    extents = export.dirty(one.name)
-                    self.log.append(after.since_ns, extents)
-                    self.changed.append(int(extents[:, 1].sum()))
-                    self._bitmaps.remove(one)
-        except ServerBusyError:
-            return  # they wait in QEMU
-        finally:
-            _remove_quietly(self.monitor, [one for one in seen if one not in self._bitmaps])
+        found = carried_out(
+            self.monitor, seen, grain=self.log.grain, capacity=self.log.capacity, folder=self._exchange
+        )
+        for one, after, extents in zip(seen, self._bitmaps[1:], found, strict=True):
+            self.log.append(after.since_ns, extents)
+            self.changed.append(int(extents[:, 1].sum()))
+            _remove_quietly(self.monitor, [one])
+        self._bitmaps = self._bitmaps[-1:]
 
     def _status(self) -> str:
         try:
@@ -335,6 +310,8 @@ def to_trace(log: ChangeLog) -> "ChangeTrace":
         raise RecordingError(f"{log.folder} has no interval that has ended: there is nothing to make of it")
     from snapsim.traces.changes import Changed, ChangeTrace
 
+    why = log.about.get("unknown_at_start")
+    unknown = [] if why is None else [f"What the image held when it began is not known: {why}."]
     changes = [None, *(Changed(written=extents, discarded=None) for extents in log.changes())]
     return ChangeTrace.from_changes(
         log.instants,
@@ -344,19 +321,19 @@ def to_trace(log: ChangeLog) -> "ChangeTrace":
         initial=log.initial(),
         format="dirty-bitmaps",
         source=log.folder.name,
-        notes=("Recorded by dirty bitmaps, in which a discard is a write.",),
+        notes=("Recorded by dirty bitmaps, in which a discard is a write.", *unknown),
     )
 
 
-def clean(monitor: Monitor, *, reached: Reached = DIRECTLY) -> dict[str, int]:
+def clean(monitor: Monitor, *, exchange: Path | None = None) -> dict[str, int]:
     """Remove everything of ours from a QEMU: what recorders that were killed have left.
 
     Parameters
     ----------
     monitor : Monitor
         The QEMU.
-    reached : Reached
-        Where bitmaps are read.
+    exchange : Path, optional
+        A folder in which QEMU may open files; a private one in the folder for temporary files unless given.
 
     Returns
     -------
@@ -365,8 +342,8 @@ def clean(monitor: Monitor, *, reached: Reached = DIRECTLY) -> dict[str, int]:
     """
     bitmaps = ours_everywhere(monitor)
     counts = dict(Counter(one.recording for one in bitmaps))
-    for recording in recordings_exported(monitor) | counts.keys():
-        withdraw(monitor, recording, folder=reached.folder)
+    for recording in counts:
+        withdraw(monitor, recording, folder=exchange)
     for one in bitmaps:
         remove(monitor, one)
     return counts

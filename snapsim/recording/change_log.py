@@ -4,7 +4,7 @@
 
     NAME.recording/
         recording.json      what is recorded, and how
-        initial.json        what the image held when it began: pairs of offset and length
+        initial.json        what the image held when it began: pairs of offset and length, or null
         changes.jsonl       one line for each instant, on disk before anything is forgotten elsewhere
 
 A line of `changes.jsonl` holds the instant and what has changed since the one before, as lengths in units of
@@ -106,7 +106,14 @@ class ChangeLog:
 
     @classmethod
     def create(
-        cls, folder: Path, *, grain: int, capacity: int, instant: int, initial: Int64Array, **about: Any
+        cls,
+        folder: Path,
+        *,
+        grain: int,
+        capacity: int,
+        instant: int,
+        initial: Int64Array | None,
+        **about: Any,
     ) -> Self:
         """Begin a recording.
 
@@ -120,8 +127,8 @@ class ChangeLog:
             Size of the disk.  [bytes]
         instant : int
             When it begins, Unix time.  [ns]
-        initial : ndarray of int64, shape (k, 2)
-            Offsets and lengths of what the image holds.  [bytes]
+        initial : ndarray of int64, shape (k, 2), or None
+            Offsets and lengths of what the image holds; None where that is not known.  [bytes]
         **about
             What else is worth knowing, as JSON can hold it.
 
@@ -140,11 +147,12 @@ class ChangeLog:
         if folder.exists():
             raise UsageError(f"{folder} exists: choose another name")
         known = {"kind": "changes", "format": _FORMAT, "grain": grain, "capacity": capacity, **about}
+        held = None if initial is None else initial.tolist()
         with replacing(folder) as partial:
             made = partial / folder.name
             made.mkdir()
             (made / "recording.json").write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-            (made / "initial.json").write_text(json.dumps(initial.tolist()) + "\n", encoding="utf-8")
+            (made / "initial.json").write_text(json.dumps(held) + "\n", encoding="utf-8")
             (made / "changes.jsonl").write_text(json.dumps({"time_ns": instant}) + "\n", encoding="utf-8")
             for path in (*made.iterdir(), made):
                 _sync(path)
@@ -224,10 +232,10 @@ class ChangeLog:
             self._write({"ended": why})
             self.ended = why
 
-    def initial(self) -> list[tuple[int, int]]:
-        """Return offsets and lengths of what the image held when it began.  [bytes]"""
-        text = (self.folder / "initial.json").read_text(encoding="utf-8")
-        return [(int(offset), int(length)) for offset, length in json.loads(text)]
+    def initial(self) -> list[tuple[int, int]] | None:
+        """Return offsets and lengths of what the image held when it began, None if unknown.  [bytes]"""
+        held = json.loads((self.folder / "initial.json").read_text(encoding="utf-8"))
+        return None if held is None else [(int(offset), int(length)) for offset, length in held]
 
     def changes(self) -> Iterator[Int64Array]:
         """Yield what changed up to each instant but the first: offsets and lengths, shape (k, 2).  [bytes]"""

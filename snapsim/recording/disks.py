@@ -29,6 +29,8 @@ class Disk(NamedTuple):
         What it may be called, the shortest first.
     file : str
         The image.
+    format : str
+        Its format: "qcow2", "raw".
     """
 
     node: str
@@ -36,6 +38,7 @@ class Disk(NamedTuple):
     device: str
     names: tuple[str, ...]
     file: str
+    format: str
 
     @property
     def name(self) -> str:
@@ -64,7 +67,14 @@ def disks_of(monitor: Monitor, targets: Mapping[str, str] | None = None) -> list
         if one.get("inserted") and not one["inserted"]["ro"]
     ]
     return attached or [
-        Disk(node["node-name"], node["image"]["virtual-size"], "", (node["node-name"],), node["file"])
+        Disk(
+            node["node-name"],
+            node["image"]["virtual-size"],
+            "",
+            (node["node-name"],),
+            node["file"],
+            node["drv"],
+        )
         for node in _nodes(monitor)
         if not node["ro"] and node["drv"] not in _PROTOCOLS and not node["node-name"].startswith("#")
     ]
@@ -75,7 +85,8 @@ def _attached(one: Mapping[str, Any], targets: Mapping[str, str]) -> Disk:
     identity = device.removeprefix("/machine/peripheral/").partition("/")[0] if "/" in device else device
     names = (targets.get(identity), identity, one["device"], inserted["node-name"])
     unique = tuple(dict.fromkeys(name for name in names if name))
-    return Disk(inserted["node-name"], inserted["image"]["virtual-size"], device, unique, inserted["file"])
+    size = inserted["image"]["virtual-size"]
+    return Disk(inserted["node-name"], size, device, unique, inserted["file"], inserted["drv"])
 
 
 def _query_block(monitor: Monitor) -> Any:

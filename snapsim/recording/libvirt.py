@@ -35,8 +35,8 @@ class VirshMonitor:
     def __init__(self, domain: str, *, connect: str = "qemu:///system") -> None:
         if "://" in connect and not connect.partition("://")[2].startswith("/"):
             raise RecordingError(
-                f"{connect} is on another machine: run the recorder there, since bitmaps are read through a "
-                f"UNIX socket of QEMU"
+                f"{connect} is on another machine: run the recorder there, since bitmaps are read from "
+                f"a file that QEMU writes"
             )
         self._domain, self._connect, self._has_answered = domain, connect, False
         try:
@@ -78,8 +78,8 @@ class VirshMonitor:
                 names[alias.get("name", "")] = target.get("dev", "")
         return names
 
-    def socket_folder(self) -> str | None:
-        """Return the folder in which libvirt lets this QEMU make sockets, None where it is not known.
+    def exchange_folder(self) -> str | None:
+        """Return the folder in which libvirt lets this QEMU keep files, None where it is not known.
 
         Raises
         ------

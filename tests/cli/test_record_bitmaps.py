@@ -76,7 +76,7 @@ def test_ctrl_c_ends_it_and_makes_the_trace(running):
     trace = ss.read_trace("disk.parquet")
     assert (trace.grain, written(trace)) == (GRAIN, 3 * GRAIN)
     assert not running.bitmaps()
-    assert running.server_is_free()
+    assert running.has_nothing_of_ours()
 
 
 def test_sigterm_does_the_same_and_says_so(running):

@@ -2,8 +2,10 @@
 
 import json
 import subprocess
+import tempfile
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -34,12 +36,10 @@ class Qemu:
     def exports(self):
         return self.monitor.execute("query-block-exports")
 
-    def server_is_free(self):
-        """Whether nobody runs the NBD server."""
-        path = self.folder / "probe.nbd"
-        self.monitor.execute("nbd-server-start", addr={"type": "unix", "data": {"path": str(path)}})
-        self.monitor.execute("nbd-server-stop")
-        return True
+    def has_nothing_of_ours(self):
+        nodes = [one["node-name"] for one in self.monitor.execute("query-named-block-nodes", flat=True)]
+        left = list(Path(tempfile.gettempdir()).glob("snapsim-????????"))
+        return not self.bitmaps() and not any(name.startswith("snapsim") for name in nodes) and not left
 
     def quit(self):
         self.process.kill()

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from snapsim.errors import RecordingError, UsageError
-from snapsim.recording.bitmap_export import ServerBusyError
-from snapsim.recording.bitmaps import BitmapRecorder, Reached, clean, keep_recording, to_trace
+from snapsim.recording.bitmaps import BitmapRecorder, clean, keep_recording, to_trace
 from snapsim.recording.change_log import ChangeLog
 from snapsim.recording.disks import choose, disks_of
 from snapsim.recording.interrupts import Stop
@@ -61,12 +60,8 @@ def random_writes(running, seed, count):
     return done
 
 
-@pytest.mark.needs_program("nbdinfo")
-@pytest.mark.parametrize("program", ["nbdinfo", "qemu-img"])
 @pytest.mark.parametrize("grain", [512, 65536, 1 << 20])
-def test_each_interval_has_what_was_written_in_it(running, monitor, tmp_path, monkeypatch, grain, program):
-    if program == "qemu-img":
-        monkeypatch.setattr("shutil.which", lambda _name: None)
+def test_each_interval_has_what_was_written_in_it(running, monitor, tmp_path, grain):
     running.io("write 1M 100k")
     recorder = started(monitor, tmp_path, grain)
     assert grains(recorder.log.initial()) == {16, 17}
@@ -82,8 +77,7 @@ def test_each_interval_has_what_was_written_in_it(running, monitor, tmp_path, mo
     assert (log.ended, len(log.instants)) == ("enough", 5)
     assert recorder.changed == [grain * len(blocks) for blocks in sampled]
     assert not running.bitmaps()
-    assert not running.exports()
-    assert running.server_is_free()
+    assert running.has_nothing_of_ours()
 
 
 @pytest.mark.parametrize("size", [MIB, 8 << 30])
@@ -115,65 +109,50 @@ def test_nothing_of_other_tools_is_touched(running, monitor, tmp_path):
     assert before["count"] == sum(recorder.changed)
 
 
-def test_intervals_wait_while_another_tool_runs_the_server(running, monitor, tmp_path):
-    recorder = started(monitor, tmp_path)
+def test_the_server_of_a_backup_is_not_touched(running, monitor, tmp_path):
+    """A backup that is under way reads through QEMU's only NBD server."""
     server = tmp_path / "theirs.nbd"
     running.monitor.execute("nbd-server-start", addr={"type": "unix", "data": {"path": str(server)}})
     running.monitor.execute("block-export-add", type="nbd", id="theirs", node_name="d0", name="d0")
-    first = random_writes(running, 1, 3)
-    assert recorder.sample()
-    second = random_writes(running, 2, 3)
-    assert recorder.sample()
-    assert (recorder.waiting, len(recorder.log.instants)) == (2, 1)
-    assert [one["id"] for one in running.exports()] == ["theirs"]
-    with pytest.raises(ServerBusyError, match="--nbd-server"):
-        BitmapRecorder.start(monitor, recorder.disk, tmp_path / "two.recording", grain=GRAIN)
-    assert len(running.bitmaps()) == 3
-
-    other = BitmapRecorder.start(
-        monitor, recorder.disk, tmp_path / "three.recording", grain=GRAIN, reached=Reached(server=server)
-    )
-    third = random_writes(running, 3, 3)
-    assert other.sample()
-    other.end("enough")
-    other.close()
-    assert [one["id"] for one in running.exports()] == ["theirs"]
-    (seen,) = other.log.changes()
-    assert grains(seen) == grains([(o, n) for _, o, n in third])
-
-    running.monitor.execute("nbd-server-stop")
-    assert recorder.sample()
-    recorder.end("enough")
-    recorder.close()
-    seen = [grains(extents) for extents in recorder.log.changes()]
-    assert seen == [grains([(o, n) for _, o, n in part]) for part in (first, second, third)]
-
-
-def test_a_server_that_others_began_to_use_is_left_running(running, monitor, tmp_path, monkeypatch):
-    """Another tool finds our server and adds its export while we read."""
-    from snapsim.recording import bitmap_export
-
     recorder = started(monitor, tmp_path)
-    reading = bitmap_export.Export.dirty
-
-    def meanwhile(self, bitmap):
-        running.monitor.execute("block-export-add", type="nbd", id="theirs", node_name="d0", name="d0")
-        return reading(self, bitmap)
-
-    monkeypatch.setattr(bitmap_export.Export, "dirty", meanwhile)
-    recorder.sample()
-    monkeypatch.undo()
-    assert [one["id"] for one in running.exports()] == ["theirs"]
     running.io("write 0 4k")
     recorder.sample()
+    recorder.end("enough")
+    recorder.close()
+    clean(monitor)
+    assert recorder.changed == [GRAIN]
+    assert [one["id"] for one in running.exports()] == ["theirs"]
+
+
+def test_a_folder_in_which_qemu_may_open_nothing(running, monitor, tmp_path):
+    recorder = started(monitor, tmp_path, exchange=tmp_path / "nowhere")
+    with pytest.raises(RecordingError, match="nowhere"):
+        recorder.sample()
+    assert len(running.bitmaps()) == 2  # nothing is lost
+    (tmp_path / "nowhere").mkdir()
+    running.io("write 0 4k")
+    recorder.sample()
+    recorder.end("enough")
+    recorder.close()
     assert recorder.changed == [0, GRAIN]
-    running.monitor.execute("block-export-del", id="theirs", mode="hard")
-    time.sleep(0.2)
+    assert not list((tmp_path / "nowhere").iterdir())
+
+
+def test_an_image_that_cannot_be_found_from_here(running, tmp_path, monkeypatch, monitor):
+    """QEMU was started in another folder and names its image relative to that."""
+    (disk,) = disks_of(monitor)
+    recorder = BitmapRecorder.start(
+        monitor, disk._replace(file="d.img"), tmp_path / "one.recording", grain=GRAIN
+    )
+    recorder.sample()
     recorder.end("enough")
     recorder.close()
-    recorder = BitmapRecorder.start(monitor, recorder.disk, tmp_path / "two.recording", grain=GRAIN)
-    recorder.end("enough")
-    recorder.close()
+    assert recorder.log.initial() is None
+    trace = to_trace(recorder.log)
+    assert trace.initial is None
+    assert any(
+        "when it began is not known: qemu-img: Could not open 'd.img'" in note for note in trace.info.notes
+    )
 
 
 def test_a_snapshot_ends_the_recording_without_the_interval_it_came_in(running, monitor, tmp_path):
@@ -275,12 +254,12 @@ def test_granularities_that_qemu_does_not_take(running, monitor, tmp_path, grain
         started(monitor, tmp_path, grain)
 
 
-KILLED_AT = ["cut", "serve", "export", "dirty", "append", "_delete", "remove"]
+KILLED_AT = ["cut", "_make", "_open", "bitmap_extents", "carried_out", "append", "remove"]
 
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from snapsim.recording import bitmap_export, bitmaps, change_log
+from snapsim.recording import bitmap_reading, bitmaps, change_log
 from snapsim.recording.disks import disks_of
 from snapsim.recording.qmp import QmpMonitor
 
@@ -298,11 +277,11 @@ print("ready", flush=True)
 sys.stdin.readline()
 {
     "cut": lambda: dying(bitmaps, "cut"),
-    "serve": lambda: dying(bitmap_export, "_serve"),
-    "export": lambda: dying(bitmap_export, "_extents"),
-    "dirty": lambda: dying(bitmap_export.Export, "dirty"),
+    "_make": lambda: dying(bitmap_reading, "_make"),
+    "_open": lambda: dying(bitmap_reading, "_open"),
+    "bitmap_extents": lambda: dying(bitmap_reading, "bitmap_extents"),
+    "carried_out": lambda: dying(bitmaps, "carried_out"),
     "append": lambda: dying(change_log.ChangeLog, "append"),
-    "_delete": lambda: dying(bitmap_export, "_delete"),
     "remove": lambda: dying(bitmaps, "remove"),
 }[sys.argv[1]]()
 recorder.sample()
@@ -335,8 +314,7 @@ def test_killed_anywhere_nothing_written_is_lost(running, tmp_path, where):
     assert samples[1:] == want  # the cut that came before the kill stands, whether it had been read or not
     assert sorted(again.log.instants) == again.log.instants
     assert not running.bitmaps()
-    assert not running.exports()
-    assert running.server_is_free()
+    assert running.has_nothing_of_ours()
 
 
 @pytest.mark.parametrize("where", KILLED_AT)
@@ -355,8 +333,7 @@ def test_cleaning_up_after_a_recorder_that_was_killed(running, tmp_path, where):
         BitmapRecorder.resume(monitor, tmp_path / "one.recording")
     monitor.close()
     assert not running.bitmaps()
-    assert not running.exports()
-    assert running.server_is_free()
+    assert running.has_nothing_of_ours()
 
 
 def test_a_line_that_was_torn_is_written_again(running, monitor, tmp_path):

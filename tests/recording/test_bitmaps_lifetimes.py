@@ -66,7 +66,7 @@ def test_lifetimes_and_growth_are_those_of_the_writes(tmp_path, grain, mechanism
 
 @pytest.mark.slow
 @pytest.mark.integration
-@pytest.mark.needs_program("qemu-system-x86_64", "qemu-img", "nbdinfo")
+@pytest.mark.needs_program("qemu-system-x86_64", "qemu-img")
 def test_sampling_a_scattered_8_gib_disk_takes_well_under_a_second(tmp_path):
     """A bound that only a mistake of some factor breaks."""
     with qemu(tmp_path, {"d0": image(tmp_path / "d0.qcow2", 8 << 30)}) as running:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from snapsim.errors import RecordingError
-from snapsim.recording.bitmaps import BitmapRecorder, Reached
+from snapsim.recording.bitmaps import BitmapRecorder
 from snapsim.recording.disks import choose, disks_of
 from snapsim.recording.libvirt import VirshMonitor
 from snapsim.recording.qmp import CommandRefusedError, MonitorLostError
@@ -92,8 +92,8 @@ def test_a_domain_is_recorded_under_the_names_of_its_xml(domain, tmp_path):
         one for one in disks if one.file.endswith(("a.img", "b.img")) and "libvirt-1-format" in one.names
     )
     assert choose(disks, disk.name) == disk
-    reached = Reached(Path(monitor.socket_folder()))
-    recorder = BitmapRecorder.start(monitor, disk, tmp_path / "one.recording", grain=65536, reached=reached)
+    exchange = Path(monitor.exchange_folder())
+    recorder = BitmapRecorder.start(monitor, disk, tmp_path / "one.recording", grain=65536, exchange=exchange)
     write(domain, MIB, 100 << 10)
     assert recorder.sample()
     write(domain, 0, 512)
@@ -109,7 +109,7 @@ def test_a_domain_is_recorded_under_the_names_of_its_xml(domain, tmp_path):
     ]
     assert not any("dirty-bitmaps" in node for node in monitor.execute("query-named-block-nodes", flat=True))
 
-    recorder = BitmapRecorder.start(monitor, disk, tmp_path / "two.recording", grain=65536, reached=reached)
+    recorder = BitmapRecorder.start(monitor, disk, tmp_path / "two.recording", grain=65536, exchange=exchange)
     assert recorder.sample()
     virsh("destroy", domain)
     assert not recorder.sample()

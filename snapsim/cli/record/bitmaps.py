@@ -16,7 +16,7 @@ from snapsim.cli.record.nbd import folder_of
 from snapsim.errors import RecordingError, UsageError
 
 if TYPE_CHECKING:
-    from snapsim.recording.bitmaps import BitmapRecorder, Reached
+    from snapsim.recording.bitmaps import BitmapRecorder
     from snapsim.recording.change_log import ChangeLog
     from snapsim.recording.disks import Disk
     from snapsim.recording.qmp import Monitor
@@ -28,7 +28,6 @@ CHANGES = "changes"
 
 _GUEST = Group("The guest", sort_key=2)
 _INSTEAD = Group("Instead of recording", sort_key=4)
-_READING = Group("How bitmaps are read", sort_key=6)
 _TERMINATED = 143
 
 
@@ -45,8 +44,7 @@ def bitmaps(
     resume: bool = False,
     list_disks: Annotated[bool, Parameter(name="--list", group=_INSTEAD)] = False,
     clean: Annotated[bool, Parameter(group=_INSTEAD)] = False,
-    socket_folder: Annotated[Path | None, Parameter(metavar="DIR", group=_READING)] = None,
-    nbd_server: Annotated[Path | None, Parameter(metavar="SOCKET", group=_READING)] = None,
+    exchange_folder: Annotated[Path | None, Parameter(metavar="DIR", group=_GUEST)] = None,
     as_json: Json = False,
 ) -> int:
     """Sample what a running QEMU or libvirt guest changes, interval by interval; the guest runs on.
@@ -79,14 +77,11 @@ def bitmaps(
         Show the guest's disks.
     clean : bool
         Remove what recorders that were killed have left in QEMU. Nothing of other tools is touched.
-    socket_folder : Path, optional
-        A folder in which QEMU may make a UNIX socket, where it runs as another user.
-    nbd_server : Path, optional
-        The UNIX socket of an NBD server that runs in this QEMU already; used, and left running.
+    exchange_folder : Path, optional
+        A folder in which QEMU may open files, where it runs as another user.
     as_json : bool
         Print JSON.
     """
-    from snapsim.recording.bitmaps import Reached
     from snapsim.units import format_duration, parse_duration, parse_size
 
     every_ns, grain = parse_duration(every), parse_size(granularity)
@@ -95,9 +90,9 @@ def bitmaps(
     lasting_ns = None if lasting is None else parse_duration(lasting)
     monitor, targets, folder = _guest(qmp, libvirt, connect)
     with closing(monitor):
-        reached = Reached(socket_folder or folder, nbd_server)
+        exchange = exchange_folder or folder
         if clean:
-            _clean(monitor, reached, as_json=as_json)
+            _clean(monitor, exchange, as_json=as_json)
             return 0
         from snapsim.recording.disks import disks_of
 
@@ -105,7 +100,7 @@ def bitmaps(
         if list_disks:
             _list(disks, as_json=as_json)
             return 0
-        recorders = _recorders(monitor, _outputs(output, disks, device), reached, grain=grain, resume=resume)
+        recorders = _recorders(monitor, _outputs(output, disks, device), exchange, grain=grain, resume=resume)
         if not as_json:
             for one in recorders:
                 print(_begun(one))
@@ -131,7 +126,7 @@ def _outputs(output: Path | None, disks: list["Disk"], wanted: Sequence[str]) ->
 def _guest(
     qmp: Path | None, libvirt: str | None, connect: str
 ) -> tuple["Monitor", dict[str, str] | None, Path | None]:
-    """Return the monitor, other names of disks, and a folder in which QEMU may make sockets."""
+    """Return the monitor, other names of disks, and a folder in which QEMU may open files."""
     if (qmp is None) == (libvirt is None):
         raise UsageError("say which guest: --qmp SOCKET, or --libvirt DOMAIN")
     if qmp is not None:
@@ -141,12 +136,12 @@ def _guest(
     from snapsim.recording.libvirt import VirshMonitor
 
     monitor = VirshMonitor(str(libvirt), connect=connect)
-    folder = monitor.socket_folder()
+    folder = monitor.exchange_folder()
     return monitor, monitor.targets(), None if folder is None else Path(folder)
 
 
 def _recorders(
-    monitor: "Monitor", outputs: dict["Disk", Path], reached: "Reached", *, grain: int, resume: bool
+    monitor: "Monitor", outputs: dict["Disk", Path], exchange: Path | None, *, grain: int, resume: bool
 ) -> list["BitmapRecorder"]:
     """Begin a recorder for each disk, or go on with it."""
     from snapsim.recording.bitmaps import BitmapRecorder
@@ -156,12 +151,12 @@ def _recorders(
         for disk, output in outputs.items():
             folder = folder_of(output)
             if resume:
-                recorder = BitmapRecorder.resume(monitor, folder, reached=reached)
+                recorder = BitmapRecorder.resume(monitor, folder, exchange=exchange)
                 undo.callback(recorder.close)
             elif folder.exists():
                 raise UsageError(f"{folder} exists: take it up again with --resume, or choose another name")
             else:
-                recorder = BitmapRecorder.start(monitor, disk, folder, grain=grain, reached=reached)
+                recorder = BitmapRecorder.start(monitor, disk, folder, grain=grain, exchange=exchange)
                 undo.callback(recorder.close)
                 undo.callback(recorder.end, "another disk could not be recorded")
             begun.append(recorder)
@@ -194,10 +189,9 @@ def _record(recorders: list["BitmapRecorder"], every_ns: int, lasting_ns: int | 
         def show(one: "BitmapRecorder") -> None:
             count, so_far = len(one.log.instants) - 1, format_duration(time.time_ns() - first)
             last = format_size(one.changed[-1]) if one.changed else "nothing yet"
-            waits = f", {one.waiting} intervals wait for QEMU's NBD server" if one.waiting else ""
             say(
                 f"{one.disk.name}: {count} intervals in {so_far}; {last} changed in the last, "
-                f"{format_size(sum(one.changed))} in all{waits}"
+                f"{format_size(sum(one.changed))} in all"
             )
 
         try:
@@ -290,10 +284,10 @@ def _list(disks: list["Disk"], *, as_json: bool) -> None:
     )
 
 
-def _clean(monitor: "Monitor", reached: "Reached", *, as_json: bool) -> None:
+def _clean(monitor: "Monitor", exchange: Path | None, *, as_json: bool) -> None:
     from snapsim.recording.bitmaps import clean
 
-    removed = clean(monitor, reached=reached)
+    removed = clean(monitor, exchange=exchange)
     if as_json:
         print_json(removed)
         return
