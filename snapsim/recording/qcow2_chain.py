@@ -7,6 +7,7 @@ began it and the one that ended it.
 import json
 import subprocess
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,9 +37,7 @@ _BY_TIMES = (
     "The moments are when each file was last written, which is when the next layer took over, or a little "
     "before: a guest that had nothing to write leaves them early, and a merge or a copy of files moves them."
 )
-_ZEROES = (
-    "What a layer marks as zero is taken as discarded: a qcow2 file does not tell the one from the other."
-)
+_ZEROES = "What a layer marks as zero is taken as discarded: a qcow2 file does not tell these apart."
 
 
 class _Layer(NamedTuple):
@@ -143,9 +142,7 @@ def read_qcow2_snapshots(image: Path | str, *, instants: Sequence[When] | None =
     names = [*(one.name for one in states), "now"]
     times = [*(one.time_ns for one in states), path.stat().st_mtime_ns]
     capacity = max(table.size for table in tables)
-    changes = [
-        _between(path, header, before, after) for before, after in zip(tables[:-1], tables[1:], strict=True)
-    ]
+    changes = [_between(path, header, before, after) for before, after in pairwise(tables)]
     return ChangeTrace.from_changes(
         _moments(instants, times, names, "snapshot, and the image as it is now,"),
         [None, *changes],
@@ -192,7 +189,7 @@ def _of_layers(layers: Sequence[_Layer], instants: Sequence[When] | None) -> Cha
         notes.append(f"{snapshots} internal snapshots of the layers are left aside.")
     times = [layer.path.stat().st_mtime_ns for layer in layers]
     return ChangeTrace.from_changes(
-        _moments(instants, times, names, "layer"),
+        _moments(instants, times, names, "layer,"),
         [None, *(_layer_change(layer, grain, capacity) for layer in layers[1:])],
         capacity=capacity,
         grain=grain,
@@ -246,16 +243,16 @@ def _moments(
     """Return when each state was the current one; refuse what does not increase."""
     if given is not None and len(given) != len(names):
         raise UsageError(
-            f"{len(given)} moments are given, but there are {len(names)} states ({', '.join(names)}): give "
-            f"one for each {each} the oldest first"
+            f"points in time given: {len(given)}, but there are {len(names)} states ({', '.join(names)}): "
+            f"give one for each {each} the oldest first"
         )
     times = list(found) if given is None else [unix_ns(when) for when in given]
     for number in range(1, len(times)):
         if times[number] <= times[number - 1]:
             told = "says that it is" if given is None else "is given as"
             raise UsageError(
-                f"{names[number]} {told} not newer than {names[number - 1]}, which it follows: give the "
-                f"moments of all of them (instants=[...]; {len(names)} of them, the oldest first)"
+                f"{names[number]} {told} not newer than {names[number - 1]}, which it follows: give a point "
+                f"in time for each of the {len(names)}, the oldest first"
             )
     return times
 

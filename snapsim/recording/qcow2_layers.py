@@ -1,7 +1,7 @@
 """Read which clusters a qcow2 file holds itself: its L1 and L2 tables, nothing else.
 
-The format is QEMU's docs/interop/qcow2.txt.  Host offsets are read too: while a snapshot holds a cluster, what
-is written goes to another one, so that two states of one image differ exactly where their offsets do.
+The format is QEMU's docs/interop/qcow2.txt.  Host offsets are read too: while a snapshot holds a cluster,
+what is written goes to another one, so that two states of one image differ exactly where their offsets do.
 """
 
 import struct

@@ -1,4 +1,4 @@
-"""`snapsim changes`: change traces of snapshots that exist.  A module for each command, loaded when needed."""
+"""`snapsim changes`: change traces of snapshots that exist.  A module a command, loaded when needed."""
 
 from snapsim.cli.app import group
 
