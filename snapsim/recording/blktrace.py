@@ -358,7 +358,8 @@ def finish(
             "progress": progress,
         }
         raw = open_trace(first, **options)
-        info = replace(raw.info, notes=(*raw.info.notes, *_notes(state, raw)))
+        # what several processors saw comes interleaved: that is not the clock stepping back
+        info = replace(raw.info, out_of_order=0, notes=(*raw.info.notes, *_notes(state, raw)))
         trace = Trace(raw.table, info, measured=True)
         if permute is not None:
             trace = permuted(trace, unit=permute).trace

@@ -142,6 +142,7 @@ def test_a_recording_until_it_is_interrupted(tracer, allowed, tmp_path, piece):
         (2000, 2, 131072, 65536),
         (8000, 1, 262144, 4096),
     ]
+    assert trace.info.out_of_order == 0
     assert trace.capacity == 1 << 30
     assert trace.capacity_known
     assert trace.start_ns == 1_700_000_000 * 10**9 - 50 + 1000
