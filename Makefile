@@ -108,6 +108,7 @@ distclean: clean  ## as clean, and the virtual environment too
 .PHONY: system-packages
 system-packages:
 	@tools/install-system-packages.sh
+	@tools/fetch-guest-kernel.sh
 
 $(VENV)/bin/pip:
 	@tools/make-venv.sh $(VENV)

@@ -24,6 +24,14 @@ PROGRAMS = {
     "fio": "fio",
     "mkfs.btrfs": "btrfs-progs",
     "mkfs.xfs": "xfsprogs",
+    "mke2fs": "e2fsprogs",
+    "qemu-nbd": "qemu-utils",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "nbdinfo": "libnbd-bin",
+    "busybox": "busybox-static",
+    "thin_delta": "thin-provisioning-tools",
+    "libvirtd": "libvirt-daemon",
+    "virsh": "libvirt-clients",
 }
 
 # Without the compiler an example takes some ten times longer.
