@@ -53,8 +53,8 @@ Workloads: $(cd "$here/workloads" && echo *)
 
 Left in WORKDIR: disk.log (raw log, times in UTC), initial-map.json (what was allocated before the first
 request), console.log (the guest's serial console, each line stamped by the host), guest-packages.txt
-(name, version, and whether installed beforehand or only in the guest's package archive), provenance.toml; disk.log.key, where
-contents are recorded: the secret of their digests.
+(name, version, and whether installed beforehand or only in the guest's package archive), provenance.toml;
+disk.log.key, where contents are recorded: the secret of their digests.
 TEXT
 }
 
