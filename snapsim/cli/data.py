@@ -133,8 +133,7 @@ def fetch(
 ) -> None:
     """Download a public set, after saying what, from where, how large it is and on what terms.
 
-    Asks before it does so; where nobody can be asked, --yes is needed.  What is there already is not
-    downloaded again.
+    Asks first; where nobody can be asked, --yes is needed.  What is there already stays as it is.
 
     Parameters
     ----------
