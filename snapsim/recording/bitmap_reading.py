@@ -20,7 +20,7 @@ from snapsim.errors import RecordingError
 from snapsim.recording.dirty_bitmaps import Bitmap
 from snapsim.recording.disks import Disk
 from snapsim.recording.qcow2_bitmaps import bitmap_extents
-from snapsim.recording.qmp import CommandRefusedError, Monitor
+from snapsim.recording.qmp import CommandRefusedError, Monitor, MonitorLostError
 from snapsim.types import Int64Array
 
 __all__ = ["allocated", "carried_out", "withdraw"]
@@ -100,7 +100,7 @@ def withdraw(monitor: Monitor, recording: str, *, folder: Path | None = None) ->
     folder : Path, optional
         As in `carried_out`.
     """
-    with suppress(CommandRefusedError):  # mostly there is none
+    with suppress(CommandRefusedError, MonitorLostError):  # mostly there is none; the file goes in any case
         monitor.execute("blockdev-del", node_name=f"{_PREFIX}{recording}")
     image = _image_of(recording, folder)
     with suppress(OSError):

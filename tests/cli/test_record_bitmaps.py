@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,6 +24,10 @@ BITMAPS = ("record", "bitmaps", "--qmp", "qmp.sock", "-o", "disk.parquet")
 @pytest.fixture
 def running(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))  # for recorders of their own
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     with qemu(tmp_path, {"d0": image(tmp_path / "d0.qcow2", 64 * MIB)}) as process:
         yield process
 

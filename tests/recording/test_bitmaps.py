@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from snapsim.errors import RecordingError, UsageError
+from snapsim.recording import bitmap_reading
 from snapsim.recording.bitmaps import BitmapRecorder, clean, keep_recording, to_trace
 from snapsim.recording.change_log import ChangeLog
 from snapsim.recording.disks import choose, disks_of
@@ -25,7 +27,11 @@ SIZE = 64 * MIB
 
 
 @pytest.fixture
-def running(tmp_path):
+def running(tmp_path, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))  # for recorders of their own
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     with qemu(tmp_path, {"d0": image(tmp_path / "d0.qcow2", SIZE)}) as process:
         yield process
 
@@ -205,6 +211,21 @@ def test_quitting_ends_the_recording_and_keeps_what_it_has(running, monitor, tmp
     assert recorder.log.ended == "QEMU has quit, or closed its monitor; the last interval is left out"
     log = ChangeLog.open(tmp_path / "one.recording")
     assert [extents.tolist() for extents in log.changes()] == [[[0, GRAIN]]]
+
+
+def test_quitting_while_a_bitmap_is_read_leaves_no_file(running, monitor, tmp_path, monkeypatch):
+    recorder = started(monitor, tmp_path)
+    opened = bitmap_reading._open
+
+    def quits(*arguments):
+        opened(*arguments)
+        running.quit()
+
+    monkeypatch.setattr(bitmap_reading, "_open", quits)
+    assert not recorder.sample()
+    recorder.close()
+    assert "QEMU has quit" in recorder.log.ended
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_a_guest_that_has_shut_down_ends_it_with_its_last_interval(tmp_path):
