@@ -59,6 +59,8 @@ class Recorded:
         What the recording takes on the disk.  [bytes]
     dropped : int
         Events that the kernel had no room for.
+    torn : int
+        Events that were read before the kernel had written them, and are lost.
     seconds : float
         How long it has been going.  [s]
     why : str
@@ -68,6 +70,7 @@ class Recorded:
     events: int = 0
     kept_bytes: int = 0
     dropped: int = 0
+    torn: int = 0
     seconds: float = 0.0
     why: str = ""
 
@@ -118,6 +121,7 @@ def prepare(device: BlockDevice, folder: Path, *, action: str | None = None) -> 
             "started": datetime.now(UTC).isoformat(timespec="microseconds"),
             "seconds": None,
             "dropped": 0,
+            "torn": 0,
         },
     )
     return debugfs
@@ -201,8 +205,8 @@ def record(
         finally:
             _end(tracer)
             segments.close()
-            going.events, going.kept_bytes = segments.records, segments.kept
-            state |= {"seconds": going.seconds, "dropped": going.dropped}
+            going.events, going.kept_bytes, going.torn = segments.records, segments.kept, segments.torn
+            state |= {"seconds": going.seconds, "dropped": going.dropped, "torn": going.torn}
             write_state(folder, state)
     if not segments.records:
         shutil.rmtree(folder)
@@ -300,6 +304,9 @@ def _notes(state: Mapping[str, Any], trace: Trace) -> tuple[str, ...]:
             state["seconds"] is None
         ),
         f"{state['dropped']} events are missing, as the kernel had no room for them": state["dropped"] > 0,
+        f"{state['torn']} events are missing, as they were read before the kernel had written them": (
+            state["torn"] > 0
+        ),
         f"the driver sent {again} requests back, and they are counted again": again > 0,
         "requests are those of the file system, before the kernel merges them": state["action"] == "queued",
         "times are those at which requests were completed": state["action"] == "completed",

@@ -7,16 +7,13 @@ is killed, and when, all of it can be read.
 
 import os
 import struct
-import sys
 from pathlib import Path
 
 import zstandard
 
-from snapsim.errors import RecordingError
-
-_HEADER = 48
-_MAGIC = 0x65617400
-_PAYLOAD_SIZE = struct.Struct("=46xH")
+_HEADER = struct.Struct("=I24xI14xH")  # magic number and version, action, size of the payload
+_MAGIC = 0x65617407
+_MARK = struct.pack("=I", _MAGIC)
 _LEVEL = 3
 
 
@@ -36,8 +33,6 @@ class Segments:
     ----------
     records : int
         How many were received.
-    kept : int
-        What all segments take on the disk.  [bytes]
     """
 
     def __init__(self, folder: Path, stem: str, *, size: int) -> None:
@@ -48,6 +43,12 @@ class Segments:
         self._rest = b""
         self._file: int | None = None
         self.records = 0
+        self._skipped = 0
+
+    @property
+    def torn(self) -> int:
+        """Records that the kernel handed over before it had written them, and that are lost."""
+        return -(-self._skipped // _HEADER.size)
 
     @property
     def kept(self) -> int:
@@ -61,21 +62,16 @@ class Segments:
         ----------
         data : bytes
             Any part of the stream.
-
-        Raises
-        ------
-        RecordingError
-            It is no stream of records.
         """
         data = self._rest + data
-        end = self._whole(data)
+        whole, end = self._split(data)
         self._rest = data[end:]
-        if self._file is None and end:  # an empty file would be refused as damaged
+        if self._file is None and whole:  # an empty file would be refused as damaged
             self._file = os.open(self._raw(), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        view = memoryview(data)[:end]
+        self._written += len(whole)
+        view = memoryview(whole)
         while view and self._file is not None:
             view = view[os.write(self._file, view) :]
-        self._written += end
         if self._written >= self._size:
             self._pack()
 
@@ -86,19 +82,25 @@ class Segments:
     def _raw(self) -> Path:
         return self._folder / f"{self._stem}.blktrace.{self._number}"
 
-    def _whole(self, data: bytes) -> int:
-        """Return where the last whole record ends, and count the records."""
-        at, end = 0, len(data)
-        while end - at >= _HEADER:
-            if int.from_bytes(data[at : at + 4], sys.byteorder) & 0xFFFFFF00 != _MAGIC:
-                msg = f"blktrace sent something that is no record of a block trace: {data[at : at + 48]!r}"
-                raise RecordingError(msg)
-            (payload,) = _PAYLOAD_SIZE.unpack_from(data, at)
-            if end - at < _HEADER + payload:
+    def _split(self, data: bytes) -> tuple[bytes, int]:
+        """Return the whole records, and where they end; count them."""
+        parts, begin, at, end = [], 0, 0, len(data)
+        while end - at >= _HEADER.size:
+            magic, action, payload = _HEADER.unpack_from(data, at)
+            size = _HEADER.size + payload
+            if magic != _MAGIC or not action:  # read while another processor was still writing it
+                parts.append(data[begin:at])
+                found = data.find(_MARK, at + 1)
+                begin = found if found >= 0 else end - len(_MARK) + 1
+                self._skipped += begin - at
+                at = begin
+            elif end - at < size:
                 break
-            at += _HEADER + payload
-            self.records += 1
-        return at
+            else:
+                at += size
+                self.records += 1
+        parts.append(data[begin:at])
+        return b"".join(parts) if len(parts) > 1 else parts[0], at
 
     def _pack(self) -> None:
         if self._file is None:

@@ -48,7 +48,7 @@ def test_a_recording_that_records_itself_is_warned_of(run, a_disk, tracer, tmp_p
 def test_a_recording_of_a_killed_recorder(run, tmp_path):
     folder = tmp_path / "a.recording"
     folder.mkdir()
-    state = {"kind": "blktrace", "action": "sent", "seconds": None, "dropped": 0}
+    state = {"kind": "blktrace", "action": "sent", "seconds": None, "dropped": 0, "torn": 0}
     write_state(folder, state | {"device": {"name": "vdx", "capacity": 1 << 30, "start": 0}})
     segments = Segments(folder, "vdx", size=1 << 20)
     segments.add(STREAM)

@@ -119,7 +119,7 @@ def finish_and_tell(folder: Path, output: Path, *, permute: int | None, as_json:
         )
         return
     for note in info.notes:
-        if "no room" in note or "counted again" in note:
+        if "are missing" in note or "counted again" in note:
             warn(note)
     print(f"{trace}\nstored as {output}\n{folder} is not needed any more")
 
