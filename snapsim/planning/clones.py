@@ -251,6 +251,8 @@ def clones(
     40
     """
     named = _named(traces)
+    for trace in named.values():
+        needs_requests(trace, "a clone, which may be made and reset at any moment,")
     if count < 1:
         raise UsageError(f"count must be at least 1, but is {count!r}")
     found, place = find_mechanism(mechanism), find_device(device)
@@ -311,7 +313,6 @@ def _named(traces: object) -> dict[str, Trace]:
     for name, trace in named.items():
         if not isinstance(trace, Trace):
             raise UsageError(f"trace {name} is a {type(trace).__name__}: read one with snapsim.read_trace")
-        needs_requests(trace, "a clone, which may begin and be reset at any moment,")
     return named
 
 

@@ -317,6 +317,9 @@ class ChangeTrace(Trace):
         """Show what the trace is, a fact a line."""
         return f"Change{super().__repr__()}"
 
+    def _repr_html_(self) -> str:
+        return super()._repr_html_().replace("<caption>", "<caption>Change", 1)
+
 
 def trace_of(table: Table, info: TraceInfo, *, measured: bool) -> Trace:
     """Return a `ChangeTrace` where the requests are changes between snapshots, and a `Trace` otherwise."""
