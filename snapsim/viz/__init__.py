@@ -5,6 +5,7 @@ from snapsim.viz.blocks import chain_blocks, operation
 from snapsim.viz.chains import chain_cost, commit_point
 from snapsim.viz.changes import change_rate, change_rate_by_interval, working_set
 from snapsim.viz.comparison import growth_comparison, peak_comparison
+from snapsim.viz.contents import block_contents
 from snapsim.viz.figure import Figure
 from snapsim.viz.latencies import latency_distribution, mechanisms_compared
 from snapsim.viz.lifetimes import lifetime_heatmap
@@ -19,6 +20,7 @@ __all__ = [
     "Figure",
     "address_over_time",
     "amplification",
+    "block_contents",
     "boot_progress",
     "burst",
     "chain_blocks",

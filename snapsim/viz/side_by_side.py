@@ -15,6 +15,7 @@ from snapsim.traces.pacing import pace
 from snapsim.traces.trace import Trace
 from snapsim.units import DAY, SECOND, format_duration, format_size
 from snapsim.viz.changes import nanoseconds, require_requests
+from snapsim.viz.contents import share_text
 from snapsim.viz.figure import Figure
 from snapsim.viz.labels import key_above
 from snapsim.viz.scales import ByteScale
@@ -35,21 +36,15 @@ class _Panel(NamedTuple):
     write: Callable[[float], str]
 
 
-def _share(value: float) -> str:
-    if 0 < value < 0.001:
-        return "<0.1%"
-    return f"{value:.0%}" if value >= 0.1 or not value else f"{value:.1%}"
-
-
 _PANELS = (
     _Panel("change_rate", "Change rate, a day", lambda rate: format_size(round(rate * DAY / SECOND))),
     _Panel("written_set_bytes", "Ever written", lambda size: format_size(round(size))),
     _Panel("overwrite_factor", "Overwrite factor", lambda factor: f"{factor:.3g}"),
-    _Panel("changed_share", "Seen by snapshots", _share),
-    _Panel("unaligned_share", "Not 4 KiB aligned", _share),
-    _Panel("zero_share", "Zero blocks", _share),
-    _Panel("duplicate_share", "Duplicate blocks", _share),
-    _Panel("compressed_share", "Compress to", _share),
+    _Panel("changed_share", "Seen by snapshots", share_text),
+    _Panel("unaligned_share", "Not 4 KiB aligned", share_text),
+    _Panel("zero_share", "Zero blocks", share_text),
+    _Panel("duplicate_share", "Duplicate blocks", share_text),
+    _Panel("compressed_share", "Compress to", share_text),
 )
 
 
@@ -183,7 +178,7 @@ def _draw_bars(axes: Axes, panel: _Panel, values: np.ndarray) -> None:
     color = SERIES["change_rate"].color
     axes.barh(rows, shown, height=0.62, facecolor=to_rgba(color, 0.35), edgecolor=color, linewidth=0.8)
     # next to nothing is to look like it
-    largest = max(float(shown.max()), _LEAST_SHARE if panel.write is _share else 1e-12)
+    largest = max(float(shown.max()), _LEAST_SHARE if panel.write is share_text else 1e-12)
     axes.set(xlim=(0, 1.55 * largest), ylim=(len(values) - 0.4, -0.6))
     for row, value in enumerate(values.tolist()):
         if np.isfinite(value):
