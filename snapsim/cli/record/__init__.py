@@ -12,7 +12,7 @@ _COMMANDS = {
         "Sample what a running QEMU or libvirt guest changed, interval by interval.",
     ),
     "blktrace": ("blktrace:blktrace", "Record the requests of a block device of this machine."),
-    "finish": ("finish:finish", "Make a trace of a recording that was interrupted, or is still running."),
+    "finish": ("finish:finish", "Make a trace of a recording that was interrupted."),
     "rebuild": ("rebuild:rebuild", "Rebuild an image from a log of writes that carries their data."),
     "check": ("check:check", "Compare the fingerprints in a trace with the image that was recorded."),
 }
