@@ -11,6 +11,8 @@ import pytest
 
 from snapsim.recording.qmp import QmpMonitor
 
+pytest.importorskip("qemu.qmp", reason="the library qemu.qmp is missing: pip install 'snapsim[qemu]'")
+
 MIB = 1 << 20
 
 

@@ -490,3 +490,9 @@ def test_writes_that_go_on_while_samples_are_taken(running, monitor, tmp_path):
         first, last = (int(np.searchsorted(instants, when)) - 1 for when in (issued, done))
         assert any(block in seen[interval] for interval in range(max(first - 1, 0), last + 1))
     assert set.union(*seen) == {block for *_, block in made}
+
+
+def test_the_library_may_be_missing(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "qemu.qmp", None)
+    with pytest.raises(RecordingError, match=r"needs the library qemu.qmp: pip install 'snapsim\[qemu\]'"):
+        QmpMonitor(tmp_path / "qmp.sock")
