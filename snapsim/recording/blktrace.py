@@ -14,6 +14,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -202,16 +203,20 @@ def record(
 
         try:
             _follow(tracer, segments, told, going, ending)
+            segments.close()
+        except OSError as error:  # a full disk: the segments are whole up to there
+            raise RecordingError(f"{folder}: {error.strerror or error}; {_kept(folder)}") from error
         finally:
             _end(tracer)
-            segments.close()
             going.events, going.kept_bytes, going.torn = segments.records, segments.kept, segments.torn
             state |= {"seconds": going.seconds, "dropped": going.dropped, "torn": going.torn}
-            write_state(folder, state)
+            with suppress(OSError):
+                write_state(folder, state)
     if not segments.records:
         shutil.rmtree(folder)
     if tracer.returncode != 0 or not segments.records:
-        raise RecordingError(_failure(device, told.decode(errors="replace"), tracer.returncode))
+        reason = _failure(device, told.decode(errors="replace"), tracer.returncode)
+        raise RecordingError(f"{reason}; {_kept(folder)}" if segments.records else reason)
     return going
 
 
@@ -277,6 +282,10 @@ def _end(tracer: subprocess.Popen[bytes]) -> None:
     for pipe in (tracer.stdout, tracer.stderr):
         if pipe is not None:
             pipe.close()
+
+
+def _kept(folder: Path) -> str:
+    return f"what was recorded before is kept: snapsim record finish {folder}"
 
 
 def _failure(device: BlockDevice, told: str, status: int) -> str:

@@ -220,6 +220,34 @@ def test_a_trace_that_somebody_else_ends(tracer, allowed, tmp_path):
     assert len(finish(tmp_path / "a", tmp_path / "a.parquet")) == 4
 
 
+def test_what_was_recorded_before_the_disk_is_full_is_kept(tracer, allowed, tmp_path, monkeypatch):
+    tracer(STREAM, piece=104, pause=0.5)
+    real = os.write
+    written = []
+
+    def write(descriptor, data):
+        if isinstance(data, memoryview):  # what goes to a segment
+            written.append(len(data))
+            if len(written) > 1:
+                raise OSError(28, "No space left on device")
+        return real(descriptor, data)
+
+    monkeypatch.setattr("snapsim.recording.segments.os.write", write)
+    folder = tmp_path / "a"
+    with pytest.raises(RecordingError, match=rf"No space left on device; .*finish {folder}"):
+        record(DISK, folder, debugfs=prepare(DISK, folder), stop=Stop())
+    monkeypatch.undo()
+    assert len(finish(folder, tmp_path / "a.parquet")) == 1
+
+
+def test_a_tracer_that_fails_later_keeps_what_was_recorded(tracer, allowed, tmp_path):
+    tracer(STREAM, wait=False, after="sys.exit('something failed')")
+    folder = tmp_path / "a"
+    with pytest.raises(RecordingError, match=rf"status 1: something failed; .*finish {folder}"):
+        record(DISK, folder, debugfs=prepare(DISK, folder), stop=Stop())
+    assert len(finish(folder, tmp_path / "a.parquet")) == 4
+
+
 def test_a_tracer_that_ends_by_itself_or_sends_something_else(tracer, allowed, tmp_path):
     tracer(STREAM, wait=False)
     assert record(DISK, tmp_path / "a", debugfs=prepare(DISK, tmp_path / "a"), stop=Stop()).events == 6
