@@ -40,7 +40,7 @@ def block_contents(contents: Contents) -> Figure:
     parts = _parts(contents)
     with style():
         wide = contents.size_classes is not None
-        fig = new_figure(figsize=(10.0 if wide else 6.0, 2.9))
+        fig = new_figure(figsize=(8.8 if wide else 5.5, 2.6))
         shares, *sizes = fig.subplots(1, 2 if wide else 1, squeeze=False)[0]
         _draw_shares(shares, parts)
         if contents.size_classes is not None:

@@ -72,11 +72,11 @@ def change_rates(traces: Mapping[str, Trace]) -> Figure:
     columns = min(len(traces), _COLUMNS)
     facts = []
     with style():
-        fig = new_figure(figsize=(10.0 if columns > 1 else 6.0, 0.5 + 1.95 * rows))
+        fig = new_figure(figsize=(8.8 if columns > 1 else 5.5, 0.5 + 1.5 * rows))
         grid = fig.subplots(rows, columns, squeeze=False).flatten()
         for axes, (name, trace) in zip(grid, traces.items(), strict=False):
             require_requests(trace)
-            facts.append(_draw_rate(axes, name, trace))
+            facts.append(_draw_rate(axes, name, trace, key=not facts))
         for axes in grid[len(traces) :]:
             axes.set_visible(False)
     told = "; ".join(facts)
@@ -116,7 +116,7 @@ def traces_compared(frame: pd.DataFrame) -> Figure:
     columns = -(-len(panels) // 2)
     names = [str(name) for name in frame["trace"]]
     with style():
-        fig = new_figure(figsize=(11.0, 2 * (0.75 + 0.3 * len(names))))
+        fig = new_figure(figsize=(9.5, 2 * (0.6 + 0.26 * len(names))))
         grid = fig.subplots(2, columns, squeeze=False, sharey=True)
         for axes, panel in zip(grid.flatten(), panels, strict=False):
             _draw_bars(axes, panel, frame[panel.column].to_numpy(np.float64))
@@ -140,7 +140,7 @@ def traces_compared(frame: pd.DataFrame) -> Figure:
     )
 
 
-def _draw_rate(axes: Axes, name: str, trace: Trace) -> str:
+def _draw_rate(axes: Axes, name: str, trace: Trace, *, key: bool) -> str:
     """Draw one panel; return what it says."""
     length = fitting_interval(trace)
     frame = statistics.change_rate(trace, every=length)
@@ -162,7 +162,8 @@ def _draw_rate(axes: Axes, name: str, trace: Trace) -> str:
     axes.set_ylabel(f"per {format_duration(length)} [{unit.unit}]")
     scaled = "" if trace.info.time_scale == 1 else f", x{trace.info.time_scale:.4g}"
     axes.set_title(f"{name} ({format_duration(trace.span_ns)}{scaled})", loc="left", fontsize=10)
-    key_above(axes, [(filled, area.color), (dashed, line.color)])
+    if key:
+        key_above(axes, [(filled, area.color), (dashed, line.color)])
     scale.apply(axes, ticks=5)
     paced = "" if trace.info.time_scale == 1 else f" of represented time, {pace(trace.info.time_scale)}"
     return (
