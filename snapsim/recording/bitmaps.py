@@ -52,6 +52,8 @@ class BitmapRecorder:
     ----------
     changed : list of int
         What each interval has changed, in whole grains, since this recorder began.  [bytes]
+    trouble : str or None
+        Why the last intervals could not be read or stored yet; they wait in QEMU.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class BitmapRecorder:
     ) -> None:
         self.monitor, self.disk, self.log = monitor, disk, log
         self.changed: list[int] = []
+        self.trouble: str | None = None
         self._bitmaps, self._exchange = list(bitmaps), exchange
 
     @classmethod
@@ -108,6 +111,8 @@ class BitmapRecorder:
         first = Bitmap(disk.node, name, time.time_ns())
         begin(monitor, first, grain=grain)
         try:
+            # what keeps bitmaps from being read is found now, and not when nobody looks any more
+            carried_out(monitor, [first], grain=grain, capacity=disk.capacity, folder=exchange)
             held = allocated(monitor, disk)
             known = {"unknown_at_start": held} if isinstance(held, str) else {}
             log = ChangeLog.create(
@@ -171,6 +176,8 @@ class BitmapRecorder:
     def sample(self) -> bool:
         """End an interval and store what it changed.
 
+        Where it cannot be read or stored just now, it waits in QEMU, and `trouble` says why.
+
         Returns
         -------
         bool
@@ -179,7 +186,7 @@ class BitmapRecorder:
         Raises
         ------
         RecordingError
-            The folder cannot be written, or a bitmap not be read; nothing is lost, QEMU still has it.
+            The recording has to end, and what waits cannot be read: QEMU still has it.
         """
         before = self._bitmaps[-1]
         after = before._replace(since_ns=max(time.time_ns(), before.since_ns + 1))
@@ -196,8 +203,10 @@ class BitmapRecorder:
                 _remove_quietly(self.monitor, [after])  # what it and the one before saw is not all there was
                 self._end(f"{changed}; the last interval is left out")
                 return False
-            self._read()
-            if over := _OVER.get(self._status()):
+            over = _OVER.get(self._status())
+            if over is None:
+                self._try_to_read()
+            else:
                 self._end(over)
         except MonitorLostError as error:
             self.log.end(f"{error}; the last interval is left out")
@@ -210,6 +219,11 @@ class BitmapRecorder:
         ----------
         why : str
             The reason, for people.
+
+        Raises
+        ------
+        RecordingError
+            What waits cannot be read or stored: QEMU still has it, and `resume` goes on.
         """
         try:
             self._end(why)
@@ -225,6 +239,15 @@ class BitmapRecorder:
         _remove_quietly(self.monitor, self._bitmaps)
         self.log.end(why)
 
+    def _try_to_read(self) -> None:
+        try:
+            self._read()
+            self.trouble = None
+        except MonitorLostError:
+            raise
+        except RecordingError as error:
+            self.trouble = str(error)
+
     def _read(self) -> None:
         """Store what the bitmaps that do not record any more have seen, then remove them."""
         seen = self._bitmaps[:-1]
@@ -233,11 +256,11 @@ class BitmapRecorder:
         found = carried_out(
             self.monitor, seen, grain=self.log.grain, capacity=self.log.capacity, folder=self._exchange
         )
-        for one, after, extents in zip(seen, self._bitmaps[1:], found, strict=True):
+        for one, after, extents in zip(seen, [*seen[1:], self._bitmaps[-1]], found, strict=True):
             self.log.append(after.since_ns, extents)
             self.changed.append(int(extents[:, 1].sum()))
+            self._bitmaps.remove(one)
             _remove_quietly(self.monitor, [one])
-        self._bitmaps = self._bitmaps[-1:]
 
     def _status(self) -> str:
         try:

@@ -131,17 +131,61 @@ def test_the_server_of_a_backup_is_not_touched(running, monitor, tmp_path):
 
 
 def test_a_folder_in_which_qemu_may_open_nothing(running, monitor, tmp_path):
-    recorder = started(monitor, tmp_path, exchange=tmp_path / "nowhere")
     with pytest.raises(RecordingError, match="nowhere"):
-        recorder.sample()
-    assert len(running.bitmaps()) == 2  # nothing is lost
-    (tmp_path / "nowhere").mkdir()
-    running.io("write 0 4k")
-    recorder.sample()
+        started(monitor, tmp_path, exchange=tmp_path / "nowhere")
+    assert running.has_nothing_of_ours()
+    assert not (tmp_path / "one.recording").exists()
+
+
+def test_intervals_that_cannot_be_read_wait_in_qemu(running, monitor, tmp_path):
+    folder = tmp_path / "exchange"
+    folder.mkdir()
+    recorder = started(monitor, tmp_path, exchange=folder)
+    folder.rmdir()
+    written = []
+    for interval in range(3):
+        written.append(random_writes(running, interval, 3))
+        assert recorder.sample()
+        assert "exchange" in recorder.trouble
+    assert (len(running.bitmaps()), len(recorder.log.instants)) == (4, 1)
+    with pytest.raises(RecordingError, match="exchange"):
+        recorder.end("enough")
+    recorder.close()
+    assert ChangeLog.open(tmp_path / "one.recording").ended is None
+    folder.mkdir()
+    recorder = BitmapRecorder.resume(monitor, tmp_path / "one.recording", exchange=folder)
+    assert recorder.sample()
+    assert recorder.trouble is None
     recorder.end("enough")
     recorder.close()
-    assert recorder.changed == [0, GRAIN]
-    assert not list((tmp_path / "nowhere").iterdir())
+    seen = [grains(extents) for extents in recorder.log.changes()]
+    assert seen == [*(grains([(o, n) for _, o, n in part]) for part in written), set()]
+    assert not list(folder.iterdir())
+
+
+def test_a_disk_that_is_full_while_several_intervals_are_stored(running, monitor, tmp_path, monkeypatch):
+    recorder = started(monitor, tmp_path)
+    appends = ChangeLog.append
+    room = [0, 1, 9]
+
+    def full(self, instant, extents):
+        if not room[0]:
+            raise RecordingError("no space left")
+        room[0] -= 1
+        appends(self, instant, extents)
+
+    monkeypatch.setattr(ChangeLog, "append", full)
+    written = []
+    for interval in range(3):
+        written.append(random_writes(running, interval, 3))
+        assert recorder.sample()
+        room[0] = room[interval + 1] if interval < 2 else 9
+        assert (recorder.trouble is None) == (interval == 2)
+    assert (len(running.bitmaps()), len(recorder.log.instants)) == (1, 4)
+    recorder.end("enough")
+    recorder.close()
+    seen = [grains(extents) for extents in recorder.log.changes()]
+    assert seen == [grains([(o, n) for _, o, n in part]) for part in written]
 
 
 def test_an_image_that_cannot_be_found_from_here(running, tmp_path, monkeypatch, monitor):

@@ -185,8 +185,14 @@ def _record(recorders: list["BitmapRecorder"], every_ns: int, lasting_ns: int | 
     first = min(one.log.instants[0] for one in recorders)
     until = None if lasting_ns is None else first + lasting_ns
     with stopping() as stop, _line() as say:
+        troubled: set[str] = set()
 
         def show(one: "BitmapRecorder") -> None:
+            if one.trouble is not None and one.log.folder.name not in troubled:
+                warn(f"{one.trouble}; nothing is lost, QEMU keeps what changed until that has passed")
+                troubled.add(one.log.folder.name)
+            if one.trouble is None:
+                troubled.discard(one.log.folder.name)
             count, so_far = len(one.log.instants) - 1, format_duration(time.time_ns() - first)
             last = format_size(one.changed[-1]) if one.changed else "nothing yet"
             say(
