@@ -318,7 +318,7 @@ def _one(lifetimes: LifetimeMatrix, timeline: Timeline, mechanism: Mechanism, *,
     series = follow(mechanism, counted, chain, **place)
     lower, upper = series.snapshot, series.snapshot
     fixed = any(need.name == "data" and need.initial for need in mechanism.matrices(lifetimes.block_size))
-    if bounds and not fixed:
+    if bounds and not fixed and not _start_known(trace, lifetimes):
         lower, upper = (
             follow(mechanism, matrices(lifetimes, mechanism, initial=initial), chain, **place).snapshot
             for initial in ("thin", "thick")
@@ -522,6 +522,12 @@ def _provenance(
         "mechanism": {"name": mechanism.name, **mechanism.options()},
         "policy": timeline.policy.to_toml(),
     }
+
+
+def _start_known(trace: Trace, lifetimes: LifetimeMatrix) -> bool:
+    """Tell whether there is nothing to bound: the snapshots say what the volume held at first."""
+    held = trace.initial if isinstance(trace, ChangeTrace) else None
+    return held is not None and lifetimes.counting.initial == held
 
 
 def _changes(trace: Trace) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -42,9 +43,7 @@ def test_a_chain_becomes_a_trace_that_simulate_takes(chain, capsys):
     assert answer["provenance"]["trace"]["changes_between_snapshots"] == 3
     assert "changes between 3 snapshots" in answer["coverage"]["verdict"]
 
-    policy = "name = 'd'\nschedule = '@daily'\nkeep_daily = 7\n"
-    with open("d.toml", "w") as file:
-        file.write(policy)
+    Path("d.toml").write_text("name = 'd'\nschedule = '@daily'\nkeep_daily = 7\n")
     assert main(["policy", "compare", "d.toml", "--trace", "c.parquet"]) == 0
     assert "changes between 3 snapshots" in capsys.readouterr().out
 

@@ -232,6 +232,10 @@ def test_what_it_held_at_first_is_known_if_the_source_says_so(month):
     assert found.counting.initial == ((0, 10 * GRAIN),)
     expected = ss.count_lifetimes(known, every="1d", block_size=GRAIN, initial=held)
     assert np.array_equal(seen(found), seen(expected))
+    timeline = ss.Policy(schedule="@daily", keep_last=3).timeline(found.instants)
+    frame = ss.growth(found, timeline, mechanism="wafl").frame
+    assert frame["lower_bytes"].equals(frame["snapshot_bytes"])  # nothing is left to be bounded
+    assert frame["upper_bytes"].equals(frame["snapshot_bytes"])
     assert ss.count_lifetimes(named, block_size=GRAIN, initial="thin").counting.initial == "thin"
 
 
