@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import snapsim as ss
+from snapsim.cli import main
 from snapsim.errors import RecordingError
 from snapsim.recording.bitmaps import BitmapRecorder
 from snapsim.recording.disks import choose, disks_of
@@ -115,6 +117,20 @@ def test_a_domain_is_recorded_under_the_names_of_its_xml(domain, tmp_path):
     assert not recorder.sample()
     recorder.close()
     assert recorder.log.ended == f"the domain {domain} is not running; the last interval is left out"
+
+
+@pytest.mark.integration
+@pytest.mark.needs_program("libvirtd", "virsh", "qemu-system-x86_64", "qemu-img")
+def test_the_command_takes_a_domain(domain, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = ["record", "bitmaps", "--libvirt", domain, "--connect", CONNECT]
+    assert main([*command, "--list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]] == ["vda", "vdb"]
+    assert main([*command, "--device", "vdb", "-o", "b.parquet", "--every", "500ms", "--for", "2s"]) == 0
+    assert "recording vdb (64 MiB" in capsys.readouterr().out
+    trace = ss.read_trace("b.parquet")
+    assert trace.initial == ()
+    assert 2e9 <= trace.span_ns < 30e9
 
 
 @pytest.fixture
