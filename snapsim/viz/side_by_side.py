@@ -70,7 +70,7 @@ def change_rates(traces: Mapping[str, Trace]) -> Figure:
         raise UsageError(f"{len(traces)} traces: between 1 and {_MOST} can be drawn side by side")
     rows = -(-len(traces) // _COLUMNS)
     columns = min(len(traces), _COLUMNS)
-    facts = []
+    facts: list[str] = []
     with style():
         fig = new_figure(figsize=(8.8 if columns > 1 else 5.5, 0.5 + 1.5 * rows))
         grid = fig.subplots(rows, columns, squeeze=False).flatten()
