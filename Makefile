@@ -14,6 +14,7 @@ NOJIT_TESTS   = $(wildcard tests/engine tests/policy tests/mechanisms tests/plan
 NOJIT_INCLUDE = snapsim/engine/*,snapsim/policy/*,snapsim/mechanisms/*,snapsim/planning/*
 
 # Compiled tests that stand in the shorter of two rows of `make test`.
+RECORDING = tests/recording
 BESIDE = tests/integration tests/differential tests/test_benchmarks.py
 
 PYTEST   = $(PYTHON) -m pytest
@@ -51,10 +52,12 @@ format: $(VENV)/.dev  ## let ruff reformat and repair what it can
 	$(VENV)/bin/ruff check --quiet --fix-only .
 	$(VENV)/bin/ruff format .
 
-# Two rows side by side, about as long as each other: nothing in one needs anything of the other.
+# Two rows side by side, about as long as each other, and one that mostly waits for other programs: nothing in one
+# needs anything of another.
 .PHONY: test
 test: system-packages $(VENV)/.dev  ## every test: compiled; beside them the kernels as plain Python, then the notebooks
-	@$(MAKE) --jobs=2 --output-sync=recurse test-compiled test-beside COMPILED='$(BESIDE:%=--ignore=%)'
+	@$(MAKE) --jobs=3 --output-sync=recurse test-compiled test-beside test-recording \
+		COMPILED='$(BESIDE:%=--ignore=%) --ignore=$(RECORDING)'
 
 .PHONY: test-compiled
 test-compiled: $(VENV)/.dev  ## the tests with the compiler
@@ -65,6 +68,10 @@ test-beside: $(VENV)/.dev  ## what `make test` runs beside them: the next two, a
 	@$(MAKE) test-nojit
 	@$(MAKE) notebooks
 	$(PYTEST) $(BESIDE)
+
+.PHONY: test-recording
+test-recording: $(VENV)/.dev  ## the tests of recordings, with real guests and clients; most of their time is waiting
+	$(PYTEST) $(RECORDING)
 
 .PHONY: test-nojit
 test-nojit: $(VENV)/.dev  ## the kernels' tests without the compiler, with coverage (HTML in build/coverage)

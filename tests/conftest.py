@@ -27,7 +27,6 @@ PROGRAMS = {
     "mke2fs": "e2fsprogs",
     "qemu-nbd": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
-    "nbdinfo": "libnbd-bin",
     "busybox": "busybox-static",
     "thin_delta": "thin-provisioning-tools",
     "libvirtd": "libvirt-daemon",

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Install the Debian packages of tools/system-packages.txt that are missing: as root through apt, otherwise say which.
-# Exit status 2: they have to be installed first.
+# Install the Debian packages of a list (tools/system-packages.txt unless said) that are missing: as root through
+# apt, otherwise say which.  Exit status 2: they have to be installed first.
 set -eu
-list=$(dirname "$0")/system-packages.txt
+list=${1:-$(dirname "$0")/system-packages.txt}
 
 missing=
 # shellcheck disable=SC2013  # one word a package
