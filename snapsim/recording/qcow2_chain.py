@@ -5,6 +5,7 @@ began it and the one that ended it.
 """
 
 import json
+import re
 import subprocess
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -226,14 +227,14 @@ def _ask(command: str, *arguments: str, about: Path) -> list[dict[str, Any]]:
             "the program qemu-img is missing: install it (on Debian and Ubuntu: the package qemu-utils)"
         ) from None
     if done.returncode:
-        said = done.stderr.strip().splitlines()
-        reason = next((text for text in said if "lock" not in text or "Failed" in text), "no message")
-        if "lock" in done.stderr:
+        said = done.stderr.strip()
+        if re.search(r"Failed to get \S* ?(\"\w+\" )?lock", said):
             raise TraceError(
-                f"{about} is in use by another process, perhaps by a running guest ({reason}): shut it down, "
-                "or give the layer below, which nobody writes to"
+                f"{about} is in use by another process, perhaps by a running guest: shut it down, or give "
+                "the layer below, which nobody writes to"
             )
-        raise TraceError(f"qemu-img cannot read {about}: {reason.removeprefix('qemu-img: ')}")
+        reason = said.splitlines()[0].removeprefix("qemu-img: ") if said else "it says nothing"
+        raise TraceError(f"qemu-img cannot read {about}: {reason}")
     return list(json.loads(done.stdout))
 
 

@@ -4,6 +4,7 @@ The format is QEMU's docs/interop/qcow2.txt.  Host offsets are read too: while a
 what is written goes to another one, so that two states of one image differ exactly where their offsets do.
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -265,8 +266,7 @@ def _decoded(raw: bytes, header: Header) -> tuple[Kinds, Int64Array]:
 
 
 def _read(file: BinaryIO, path: Path, offset: int, length: int) -> bytes:
-    file.seek(offset)
-    found = file.read(length)
-    if len(found) < length:
+    if offset + length > os.fstat(file.fileno()).st_size:
         raise TraceError(f"{path} is damaged or still written to: a table at byte {offset} lies outside it")
-    return found
+    file.seek(offset)
+    return file.read(length)

@@ -152,6 +152,14 @@ def test_coarse_instants_are_refused_with_the_remedy():
         Policy(schedule="@hourly", keep_last=3).timeline(HOURS[::2])
 
 
+def test_ticks_coalesce_where_that_is_asked_for():
+    policy = Policy(schedule=["@hourly", "15min"], keep_last=30)
+    coarse = policy.timeline(HOURS[:5], coalesce=True)
+    assert coarse.created.tolist() == [0, 1, 2, 3, 4]
+    assert coarse.merged_ticks == 4 * 3  # of four ticks up to each hour, one is taken
+    assert policy.timeline(policy.schedule.ticks(int(HOURS[0]), int(HOURS[4]))).merged_ticks == 0
+
+
 @given(st.sampled_from(["@hourly", "25min", "*/20 * * * *", ("@hourly", "40min")]), st.integers(0, 10**4))
 def test_the_remedy_works(schedule, start):
     policy = Policy(schedule=schedule, keep_last=3, timezone="Europe/Berlin")

@@ -260,6 +260,9 @@ def test_what_cannot_be_read(tmp_path):
     with pytest.raises(TraceError, match=r"qemu-img cannot read .*a\.qcow2"):
         read_qcow2(tmp_path / "b.qcow2")
     (tmp_path / "gone").rename(tmp_path / "a.qcow2")
+    (tmp_path / "lock").write_bytes(b"QFI\xfb\0\0\0\x09" + bytes(504))  # a name is no lock
+    with pytest.raises(TraceError, match=r"qemu-img cannot read .*lock: Could not open"):
+        read_qcow2(tmp_path / "lock")
     apply(tmp_path / "b.qcow2", [(WRITE, 0, 512)])
     whole = (tmp_path / "b.qcow2").read_bytes()
     (tmp_path / "b.qcow2").write_bytes(whole[: 3 * 65536])
