@@ -13,7 +13,7 @@ NOJIT_TESTS   = $(wildcard tests/engine tests/policy tests/mechanisms tests/plan
                 -m 'not slow and not compiled and not public_traces'
 NOJIT_INCLUDE = snapsim/engine/*,snapsim/policy/*,snapsim/mechanisms/*,snapsim/planning/*
 
-# Compiled tests that stand in the shorter of two rows of `make test`.
+# Compiled tests that stand in rows of their own in `make test`.
 RECORDING = tests/recording
 BESIDE = tests/integration tests/differential tests/test_benchmarks.py
 
