@@ -139,7 +139,7 @@ def named(path: Path) -> Path:
     Parameters
     ----------
     path : Path
-        As typed; a file whose name begins with @ can be given as ./@NAME.
+        As typed; a file that is called so comes first.
 
     Returns
     -------
@@ -151,7 +151,7 @@ def named(path: Path) -> Path:
     UsageError
         There is none of that name, or it was not fetched.
     """
-    if not str(path).startswith("@"):
+    if not str(path).startswith("@") or path.exists():
         return path
     from snapsim.cli.data import files_of
 
