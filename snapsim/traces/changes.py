@@ -164,7 +164,18 @@ class ChangeTrace(Trace):
 
     @classmethod
     def from_arrays(cls, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse: requests are no changes; use `Trace.from_arrays` or `ChangeTrace.from_changes`."""
+        """Refuse: requests are no changes.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            Those of `Trace.from_arrays`, which is what to use; or `ChangeTrace.from_changes`.
+
+        Raises
+        ------
+        UsageError
+            Always.
+        """
         msg = "requests are no changes: use Trace.from_arrays for them, or ChangeTrace.from_changes"
         raise UsageError(msg)
 
