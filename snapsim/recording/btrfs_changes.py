@@ -1,7 +1,9 @@
 """A change trace of one file in btrfs snapshots: the file system compares its trees, no data is read.
 
-`btrfs send --no-data` names the extents that differ.  It does not tell a hole that was punched from data that
-was written: the newer snapshot does, since the file can be asked where its holes are.
+`btrfs send --no-data` names the extents that differ, and more than that: what is left of an extent of which a
+part was cut off, for one.  What lies at the same place on the disk in both snapshots is the same, because the
+older one still holds that place.  Nor does it tell a hole that was punched from data that was written: the
+newer snapshot does, since the file can be asked where its holes are.
 """
 
 import errno
@@ -19,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from snapsim.errors import RecordingError, TraceError, UsageError
+from snapsim.recording.physical_extents import Places, physical_extents, same_places
 from snapsim.traces.change_files.base import ChangeFile
 from snapsim.traces.change_files.reading import to_grain
 from snapsim.traces.changes import Changed, ChangeTrace
@@ -32,6 +35,7 @@ _GET_SUBVOL_INFO = 2 << 30 | _INFO.size << 16 | 0x94 << 8 | 60
 _FLAGS, _OTIME = 5, 15  # places of the fields
 _READ_ONLY = 1
 _SECOND = 10**9
+_ROOT = " (btrfs send needs root)"
 _LINE = re.compile(r"(?P<what>[a-z_]+)\s+(?P<path>(?:\\.|[^\s\\])+)(?P<rest>.*)", re.DOTALL)
 _ESCAPED = re.compile(r"\\([0-7]{3}|.)", re.DOTALL)
 _LETTERS = {"a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -50,6 +54,7 @@ class _Snapshot(NamedTuple):
     size: int
     block: int
     data: Extents
+    places: Places
 
 
 def read_btrfs(file: Path | str, snapshots: Sequence[Path | str]) -> ChangeTrace:
@@ -82,6 +87,9 @@ def read_btrfs(file: Path | str, snapshots: Sequence[Path | str]) -> ChangeTrace
     if len(snapshots) < 2:
         raise UsageError("changes are between snapshots: give at least two")
     found = sorted((_snapshot(Path(one), place) for one in snapshots), key=lambda one: one.time_ns)
+    for one, other in pairwise(found):
+        if one.time_ns == other.time_ns:
+            raise UsageError(f"{one.path} and {other.path} were taken at the same moment: name each once")
     capacity, grain = max(one.size for one in found), found[0].block
     if not capacity:
         raise TraceError(f"{place} is empty in every snapshot")
@@ -168,10 +176,11 @@ def _snapshot(path: Path, place: Path) -> _Snapshot:
             if not stat.S_ISREG(status.st_mode):
                 raise TraceError(f"{path / place} is no file")
             data = _data(opened.fileno(), status.st_size)
+            places = physical_extents(opened.fileno())
     except OSError as error:
         raise TraceError(f"{path / place} cannot be read: {error.strerror}") from error
     block = os.statvfs(path).f_bsize
-    return _Snapshot(path, time_ns, status.st_ino, status.st_size, block, data)
+    return _Snapshot(path, time_ns, status.st_ino, status.st_size, block, data, places)
 
 
 def _taken(path: Path) -> int:
@@ -224,26 +233,31 @@ def _between(old: _Snapshot, new: _Snapshot, place: Path, grain: int, capacity: 
         tail = Extents(np.append(differs.start, new.size), np.append(differs.end, old.size))
         differs = union(*tail)
     written = intersection(differs, new.data)
+    written = intersection(written, complement(same_places(old.places, new.places)))
     holes = intersection(differs, complement(new.data))
     return to_grain(ChangeFile(_pairs(written), _pairs(holes)), grain, capacity)
 
 
 def _dump(old: Path, new: Path) -> str:
     """Return what the file system says differs between two snapshots."""
-    send = ["btrfs", "send", "--quiet", "--no-data", "-p", str(old), str(new)]
+    what = f"from {old} to {new}"
+    # a stream without data is short, and a pipe between the two would break where the reader ends first
+    stream = _run("send", "--quiet", "--no-data", "-p", str(old), str(new), given=b"", what=what)
+    return _run("receive", "--dump", given=stream, what=what).decode("utf-8", "surrogateescape")
+
+
+def _run(*arguments: str, given: bytes, what: str) -> bytes:
     try:
-        with subprocess.Popen(send, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as sending:
-            dump = subprocess.run(
-                ["btrfs", "receive", "--dump"], stdin=sending.stdout, capture_output=True, check=False
-            )
-            said = sending.stderr.read() if sending.stderr else b""
+        done = subprocess.run(["btrfs", *arguments], input=given, capture_output=True, check=False)
     except FileNotFoundError as error:
         raise RecordingError("the program btrfs is missing: install btrfs-progs") from error
-    for name, status, text in (("send", sending.returncode, said), ("receive", dump.returncode, dump.stderr)):
-        if status:
-            last = text.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"status {status}"]
-            raise RecordingError(f"btrfs {name} from {old} to {new} failed: {last[0]} (it needs root)")
-    return dump.stdout.decode("utf-8", "surrogateescape")
+    if done.returncode:
+        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [
+            f"status {done.returncode}"
+        ]
+        root = _ROOT if os.geteuid() else ""
+        raise RecordingError(f"btrfs {arguments[0]} {what} failed: {last[0]}{root}")
+    return done.stdout
 
 
 def _pairs(extents: Extents) -> Int64Array:

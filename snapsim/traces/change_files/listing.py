@@ -101,10 +101,12 @@ def _parse_json(source: Source) -> ChangeFile:
 
 
 def _recognises(head: bytes) -> bool:
-    names = rb"(offset|start|startoffset|length|size)"
-    pair = rb'\s*"?(\d+|' + names + rb')"?\s*[,;\t ]\s*"?(\d+|' + names + rb')"?\b'
-    lines = [line for line in head.removeprefix(b"\xef\xbb\xbf").splitlines() if line.split(b"#")[0].strip()]
-    return bool(lines) and re.match(pair, lines[0], re.IGNORECASE) is not None
+    lines = (line.split("#")[0].strip() for line in head.decode("utf-8-sig", "replace").splitlines())
+    words = [word.strip('"') for word in _FIELD.split(next(filter(None, lines), ""))]
+    numbers = len(words) > 1 and all(word.isdecimal() for word in words[:2])
+    return numbers or {"offset", "length"} <= {_COLUMNS.get(word.lower(), word) for word in words} <= set(
+        _ORDER
+    )
 
 
 def _recognises_json(head: bytes) -> bool:
