@@ -67,6 +67,7 @@ def read_changes(
     known = [one for one in read if one is not None]
     size = _capacity(known, capacity)
     _check_covered([path for _, path in given], read, size)
+    _check_within([path for _, path in given], read, size)
     unit, notes = _grain(known, grain, size)
     changes: list[Changed | None] = [None if one is None else to_grain(one, unit, size) for one in read]
     first, initial = read[0], None
@@ -134,6 +135,19 @@ def _check_covered(paths: list[Path | None], read: list[ChangeFile | None], capa
         ):
             msg = f"{path} describes the first {one.covered} bytes of {capacity}: the rest is missing"
             raise TraceError(msg)
+
+
+def _check_within(paths: list[Path | None], read: list[ChangeFile | None], capacity: int) -> None:
+    """Refuse what lies beyond the volume: only the last of a system's own blocks may reach over its end."""
+    for path, one in zip(paths, read, strict=True):
+        if one is None:
+            continue
+        unit = one.grain or 1
+        tables = np.concatenate((one.written, one.discarded))
+        beyond = tables[tables.sum(axis=1) > -(-capacity // unit) * unit]
+        if len(beyond):
+            offset, length = beyond[0].tolist()
+            raise TraceError(f"{path}: {length} bytes at {offset} lie beyond the volume of {capacity} bytes")
 
 
 def _grew(read: list[ChangeFile | None], capacity: int) -> bool:
