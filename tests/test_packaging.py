@@ -82,7 +82,9 @@ def test_environment_mirrors_pyproject():
     listed.pop("pip")
     from_pip = requirements("qemu").keys() - requirements().keys()
     assert from_pip
-    assert listed == {name: versions for name, versions in requirements("dev").items() if name not in from_pip}
+    assert listed == {
+        name: versions for name, versions in requirements("dev").items() if name not in from_pip
+    }
     assert through_pip == {"pip": ["-e .[qemu]"]}
 
 
