@@ -5,6 +5,8 @@ import hashlib
 import http.server
 import os
 import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -263,3 +265,10 @@ def test_the_cache_is_the_users_unless_said(monkeypatch):
     assert fetching.cache_folder().parts[-2:] == ("snapsim", "traces")
     monkeypatch.setenv("SNAPSIM_DATA_DIR", "~/traces")
     assert fetching.cache_folder() == Path.home() / "traces"
+
+
+def test_a_recording_is_found_by_name_whatever_was_imported_before():
+    """The package snapsim.recording has the name of the function."""
+    code = "import snapsim as ss; import snapsim.recording.disks; print(ss.recording('postgres').name)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "postgres\n"
