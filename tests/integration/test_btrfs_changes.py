@@ -14,11 +14,12 @@ import snapsim as ss
 from snapsim.cli import main
 from snapsim.errors import RecordingError, TraceError, UsageError
 from snapsim.recording.btrfs_changes import parse_dump, read_btrfs
+from snapsim.recording.physical_extents import physical_extents
 from snapsim.types import DISCARD, WRITE
 from snapsim.units import GIB, KIB, MIB
 from tests.integration.mounting import mounting_folder
 
-pytestmark = [pytest.mark.integration, pytest.mark.needs_program("btrfs", "mkfs.btrfs", "fallocate")]
+pytestmark = [pytest.mark.integration, pytest.mark.needs_program("btrfs", "mkfs.btrfs")]
 CAPACITY, BLOCK = 8 * MIB, 4 * KIB
 
 
@@ -256,3 +257,35 @@ def test_lines_that_cannot_be_read_are_named():
     extents, replaced = parse_dump(text, "a\\b")
     assert (extents.tolist(), replaced) == ([[4096, 8192]], False)
     assert parse_dump(text, "y")[1]
+
+
+def test_compressed_extents_hold_what_was_done_and_at_most_their_rest(root):
+    volume = Volume(root, "compressed")
+    run("btrfs", "property", "set", volume.path, "compression", "zlib")
+    volume.write(0, 128)
+    volume.snapshot()
+    volume.write(3, 1, 7)
+    volume.discard(100, 2)
+    volume.snapshot()
+    assert volume.path.stat().st_size == CAPACITY
+    (found,) = list(read_btrfs("disk.img", volume.snapshots).changes())[1:]
+    assert bytes_of(found.written) >= {3}
+    assert bytes_of(found.discarded) == {100, 101}
+    assert max(bytes_of(found.written)) < 128
+
+
+def test_more_extents_than_one_question_answers(root):
+    volume = Volume(root, "many")
+    with volume.path.open("r+b") as file:
+        for block in range(0, 2000, 2):
+            os.pwrite(file.fileno(), b"x" * BLOCK, block * BLOCK)
+    volume.snapshot()
+    volume.write(600, 1)
+    volume.write(1800, 1)
+    volume.snapshot()
+    changed = read_btrfs("disk.img", volume.snapshots)
+    with (volume.snapshots[0] / "disk.img").open("rb") as file:
+        places = physical_extents(file.fileno())
+    assert places.start.tolist() == list(range(0, 2000 * BLOCK, 2 * BLOCK))
+    assert bytes_of(changed.initial) == set(range(0, 2000, 2))
+    assert bytes_of(list(changed.changes())[1].written) == {600, 1800}

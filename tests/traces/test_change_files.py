@@ -310,7 +310,7 @@ def restored(folder, *devices):
 
 
 @pytest.mark.integration
-@pytest.mark.needs_program("thin_delta", "thin_restore")
+@pytest.mark.needs_program("thin_delta")
 @pytest.mark.parametrize("verbose", [[], ["--verbose"]])
 def test_what_thin_delta_says_is_what_differs(tmp_path, verbose):
     """Six snapshots of a volume that is written to and trimmed; lifetimes are those of the requests."""
@@ -479,3 +479,23 @@ def test_extents_are_widened_byte_by_byte(written, discarded, grain, capacity):
             if any(start <= first < start + length for start, length in table.tolist())
         ]
         assert got == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_damaged_bytes_are_read_or_refused_in_a_sentence(write, name):
+    random = np.random.default_rng(5)
+    content = SAMPLES[name][0]
+    content = content.encode() if isinstance(content, str) else content
+    for _ in range(300):
+        data = bytearray(content)
+        for place in random.integers(0, len(data), 3).tolist():
+            data[place] = int(random.integers(256))
+        path = write(bytes(data))
+        for format_ in (name, None):
+            try:
+                said = ""
+                negative = (parse_changes(path, format=format_).written < 0).any()
+            except TraceError as error:
+                said, negative = str(error), False
+            assert not negative
+            assert not said or str(path) in said

@@ -32,7 +32,9 @@ def import_(
     Parameters
     ----------
     snapshots : sequence of str
-        As in 2026-03-01T12:00Z=monday.json.
+        TIME=FILE for each, the oldest first, as in 2026-03-01T12:00Z=monday.json: when it was taken (UTC
+        unless said), and what changed since the one before.  The first may be TIME= alone, or list all that
+        it holds.
     output : Path
         The change trace to write.
     format : str
