@@ -57,15 +57,18 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from snapsim.policy.migrating import migrate as migrate
     from snapsim.policy.policy import Policy as Policy
     from snapsim.policy.timeline import Timeline as Timeline
+    from snapsim.recording.btrfs_changes import read_btrfs as read_btrfs
+    from snapsim.recording.qcow2_chain import read_qcow2 as read_qcow2
     from snapsim.traces import statistics as statistics
     from snapsim.traces import synthetic as synthetic
+    from snapsim.traces.change_files.reading import read_changes as read_changes
     from snapsim.traces.changes import Changed as Changed
     from snapsim.traces.changes import ChangeTrace as ChangeTrace
     from snapsim.traces.comparing import compare_traces as compare_traces
     from snapsim.traces.formats import open_trace as open_trace
     from snapsim.traces.formats import read_trace as read_trace
     from snapsim.traces.library import Recording as Recording
-    from snapsim.traces.library import recording as recording
+    from snapsim.traces.library import recorded as recorded
     from snapsim.traces.library import recordings as recordings
     from snapsim.traces.trace import Trace as Trace
     from snapsim.tuning.bounds import clairvoyant as clairvoyant
@@ -140,9 +143,12 @@ _PUBLIC = {
     "migrate": "policy.migrating",
     "one_shot": "policy.comparing",
     "open_trace": "traces.formats",
+    "read_btrfs": "recording.btrfs_changes",
+    "read_changes": "traces.change_files.reading",
     "read_listing": "policy.listings",
+    "read_qcow2": "recording.qcow2_chain",
     "read_trace": "traces.formats",
-    "recording": "traces.library",
+    "recorded": "traces.library",
     "recordings": "traces.library",
     "recovery_ladder": "tuning.ladder",
     "restore_times": "planning.restore",

@@ -24,7 +24,7 @@ __all__ = [
     "Recording",
     "public_set",
     "public_sets",
-    "recording",
+    "recorded",
     "recordings",
 ]
 
@@ -188,7 +188,7 @@ def recordings() -> dict[str, Recording]:
     return dict(_registry(registry_path())[0])
 
 
-def recording(name: str) -> Recording:
+def recorded(name: str) -> Recording:
     """Return a trace that comes with snapsim.
 
     Parameters
@@ -208,7 +208,7 @@ def recording(name: str) -> Recording:
 
     Examples
     --------
-    >>> recording("postgres").read().volumes
+    >>> recorded("postgres").read().volumes
     ('',)
     """
     return _named("recording", name, recordings())
@@ -220,7 +220,7 @@ def public_sets() -> dict[str, PublicSet]:
 
 
 def public_set(name: str) -> PublicSet:
-    """Return a public set by its name; errors as for `recording`."""
+    """Return a public set by its name; errors as for `recorded`."""
     return _named("public set", name, public_sets())
 
 

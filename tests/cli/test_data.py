@@ -70,7 +70,7 @@ def test_show(run):
 
 
 def test_path_of_each_part(run):
-    one = ss.recording("postgres")
+    one = ss.recorded("postgres")
     assert run("data", "path", "postgres").out == f"{one.path}\n"
     assert run("data", "path", "postgres", "--part", "initial-map").out == f"{one.initial_map}\n"
     assert run("data", "path", "postgres", "--part", "provenance", "--json").json == {
@@ -81,10 +81,10 @@ def test_path_of_each_part(run):
 
 def test_commands_take_a_recording_by_its_name(run, refused, tmp_path, monkeypatch):
     by_name = run("trace", "stats", "@postgres", "--json").json
-    assert by_name == run("trace", "stats", ss.recording("postgres").path, "--json").json
+    assert by_name == run("trace", "stats", ss.recorded("postgres").path, "--json").json
     assert "did you mean 'postgres'" in refused("trace", "info", "@postgress", status=2)
     monkeypatch.chdir(tmp_path)
-    ss.recording("postgres").read().save("@mine.parquet")
+    ss.recorded("postgres").read().save("@mine.parquet")
     assert run("trace", "stats", "@mine.parquet", "--json").json == by_name
 
 

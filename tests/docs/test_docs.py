@@ -157,7 +157,7 @@ def test_reference_pages_are_what_the_code_says(monkeypatch):
     pages = reference["pages"]()
     stale = {page for page, text in pages.items() if written.get(page) != text}
     assert not stale, "run tools/reference_pages.py"
-    assert written.keys() == pages.keys()
+    assert written.keys() - {"change_files.md"} == pages.keys()  # that one is written by hand
 
 
 def test_the_picture_of_the_readme_is_todays():

@@ -5,8 +5,6 @@ import hashlib
 import http.server
 import os
 import re
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -29,7 +27,7 @@ def test_every_recording_in_the_repository_is_in_the_registry_and_the_other_way_
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_the_registry_says_of_a_recording_is_so(name):
-    one = ss.recording(name)
+    one = ss.recorded(name)
     trace = ss.open_trace(one)
     summary = ss.statistics.summarise(trace)
     told = one.provenance
@@ -58,7 +56,7 @@ def test_a_recording_stands_for_its_file_and_reads_itself():
 
 def test_names_that_are_none_are_refused_with_those_that_are():
     with pytest.raises(UsageError, match=r"no recording 'postgress': choose from .*postgres"):
-        ss.recording("postgress")
+        ss.recorded("postgress")
     with pytest.raises(UsageError, match=r"no public set 'x': choose from .*msr-cambridge"):
         library.public_set("x")
 
@@ -265,10 +263,3 @@ def test_the_cache_is_the_users_unless_said(monkeypatch):
     assert fetching.cache_folder().parts[-2:] == ("snapsim", "traces")
     monkeypatch.setenv("SNAPSIM_DATA_DIR", "~/traces")
     assert fetching.cache_folder() == Path.home() / "traces"
-
-
-def test_a_recording_is_found_by_name_whatever_was_imported_before():
-    """The package snapsim.recording has the name of the function."""
-    code = "import snapsim as ss; import snapsim.recording.disks; print(ss.recording('postgres').name)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "postgres\n"
