@@ -627,10 +627,12 @@ class ReferenceReplay(ReferenceChain):
                     if part and self.below(block):
                         self.tables.check_below(self.depth(block))
                         self.tables.look_through(block, self.depth(block))
-        filled = self.count_fill((first, stop - 1), (low, high), head, tail)
+        filled, copies = self.count_fill((first, stop - 1), (low, high), head, tail)
         old = self.place.get(first, first) if self.placed else first
         held = self.shown(first)
         self.take_places(first, stop, limit, fresh)
+        for size in copies:  # there is a place for them only now
+            self.storage.data("write", size)
         self.transfer("write", run, low - (head if filled else 0), high + (tail if filled else 0))
         if self.kind == "cached":
             self.tables.enter(first, stop, takes=True, filled=filled)
@@ -638,27 +640,36 @@ class ReferenceReplay(ReferenceChain):
                 self.tables.release(old)
         self.change(run)
 
-    def count_fill(self, run: tuple[int, int], written: tuple[int, int], head: int, tail: int) -> bool:
-        """Count what is filled in; return whether it is written with the new contents."""
+    def count_fill(
+        self, run: tuple[int, int], written: tuple[int, int], head: int, tail: int
+    ) -> tuple[bool, list[int]]:
+        """Count what is read to be filled in.
+
+        Returns
+        -------
+        filled : bool
+            Whether it is written with the new contents.
+        copies : list of int
+            Otherwise, the sizes of the blocks that are written whole before them.  [bytes]
+        """
         (first, last), (low, high) = run, written
         sides = {(first, head)} if head and self.below(first) else set()
         sides |= {(last, -tail)} if tail and self.below(last) else set()
         if self.fill == "none" or not sides:
-            return False
+            return False, []
         edges = {block for block, _ in sides}
         self.storage.row["copied_blocks"] += len(edges)
         if self.fill == "whole":
-            for block in edges:
-                size = self.span(block)[1] - self.span(block)[0]
-                for kind in ("read", "write"):
-                    self.storage.data(kind, size)
-            return False
+            copies = [self.span(block)[1] - self.span(block)[0] for block in edges]
+            for size in copies:
+                self.storage.data("read", size)
+            return False, copies
         if len(sides) == 2 and high - low <= self.gap:
             self.storage.data("read", head + tail + high - low)
         else:
             for _, size in sides:
                 self.storage.data("read", abs(size))
-        return True
+        return True, []
 
     def take_places(self, first: int, stop: int, limit: int, fresh: int) -> None:
         """Give blocks new places: in clusters that the active layer has, or in new ones."""

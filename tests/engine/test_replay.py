@@ -11,7 +11,7 @@ from snapsim.engine.chain import ORGANISATIONS, Chain
 from snapsim.engine.lifetimes import Counting
 from snapsim.engine.queueing import check_work
 from snapsim.engine.reference_replay import ReferenceReplay
-from snapsim.engine.replay import FILLS, Replay
+from snapsim.engine.replay import FILLS, Replay, Traffic
 from snapsim.engine.tables import NO_TABLES, TableSetup
 from snapsim.errors import UsageError
 from snapsim.mechanisms import TableIO, mechanism
@@ -280,3 +280,18 @@ def test_reads_look_through_layers():
 def test_an_unknown_way_of_filling_is_refused():
     with pytest.raises(UsageError, match="none, rest, whole"):
         Replay("overlays", THICK, capacity=1 << 20, fill="some")
+
+
+def test_a_whole_copy_is_written_after_its_place_is_found():
+    """A new refcount block is waited for before the copy is written, so there is nothing to make durable."""
+    io = TableIO(kind="cached", entry_bytes=1, entry_blocks=1, cache_bytes=1, cache_entry_bytes=1)
+    setup = TableSetup(io=io, block_bytes=3, refcount_bits=2)
+    write = Batch(*(np.array([value], kind) for value, kind in zip((0, WRITE, 7, 3), "qBqq", strict=True)))
+    volume = strategies.Volume(10, write)
+    how = {"fill": "whole", "merge_gap": 0, "always": False, "places": False}
+    fast, slow = pair("overlays", volume, Counting(block_size=3), how, setup)
+    fast.create()
+    slow.snapshot()
+    counted = rows(fast.replay(volume.requests))
+    assert counted == expected_rows(slow, volume.requests)
+    assert counted[0][Traffic._fields.index("flushes")] == 8
