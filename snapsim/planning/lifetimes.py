@@ -322,6 +322,11 @@ def _image_map(path: Path) -> tuple[tuple[int, int], ...]:
             f"{error.strerror}"
         )
         raise UsageError(msg) from None
+    except UnicodeDecodeError:
+        msg = (
+            f"{path} is not what `qemu-img map --output=json` writes, but a binary file: give the image's map"
+        )
+        raise UsageError(msg) from None
     try:
         entries = json.loads(text)
         extents = [

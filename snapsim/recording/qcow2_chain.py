@@ -39,6 +39,7 @@ _BY_TIMES = (
     "before: a guest that had nothing to write leaves them early, and a merge or a copy of files moves them."
 )
 _ZEROES = "What a layer marks as zero is taken as discarded: a qcow2 file does not tell these apart."
+_RESIZED = "The disk was resized along the way: its largest size is taken for the whole time."
 
 
 class _Layer(NamedTuple):
@@ -131,8 +132,8 @@ def read_qcow2_snapshots(image: Path | str, *, instants: Sequence[When] | None =
     TraceError
         The file is missing, in use or damaged.
     """
-    layer = _chain(Path(image))[-1]
-    header, path = layer.header, layer.path
+    layers = _chain(Path(image))
+    header, path = layers[-1].header, layers[-1].path
     if header is None or not header.snapshots:
         raise UsageError(
             f"{path} has no internal snapshot: what changed can be told between snapshots only; for a chain "
@@ -144,19 +145,29 @@ def read_qcow2_snapshots(image: Path | str, *, instants: Sequence[When] | None =
     times = [*(one.time_ns for one in states), path.stat().st_mtime_ns]
     capacity = max(table.size for table in tables)
     changes = [_between(path, header, before, after) for before, after in pairwise(tables)]
+    held: Int64Array | None = _joined(
+        runs(first, kinds == DATA, header.unit, tables[0].size)
+        for first, kinds, _ in pieces(path, header, tables[0])
+    )
+    notes = [_ZEROES]
+    if len(layers) > 1:  # what shows from below is not in this file's tables
+        held = None
+        notes.append(
+            f"{path.name} has a backing file: what the disk held at first is not known, and what a snapshot "
+            "took away to show the backing file again is taken as discarded."
+        )
+    if len({table.size for table in tables}) > 1:
+        notes.append(_RESIZED)
     return ChangeTrace.from_changes(
         _moments(instants, times, names, "snapshot, and the image as it is now,"),
         [None, *changes],
         capacity=capacity,
         grain=header.cluster_size,
         names=names,
-        initial=_joined(
-            runs(first, kinds == DATA, header.unit, tables[0].size)
-            for first, kinds, _ in pieces(path, header, tables[0])
-        ),
+        initial=held,
         format="qcow2-snapshots",
         source=path.name,
-        notes=(_ZEROES,),
+        notes=notes,
     )
 
 
@@ -184,7 +195,7 @@ def _of_layers(layers: Sequence[_Layer], instants: Sequence[When] | None) -> Cha
             f"known in the largest, {format_size(grain)}."
         )
     if len({layer.size for layer in layers}) > 1:
-        notes.append("The disk was resized along the way: its largest size is taken for the whole time.")
+        notes.append(_RESIZED)
     snapshots = sum(one.snapshots for one in headers)
     if snapshots:
         notes.append(f"{snapshots} internal snapshots of the layers are left aside.")
@@ -206,7 +217,7 @@ def _chain(top: Path) -> list[_Layer]:
     """Return the files of a chain, the base first, as qemu-img finds them."""
     if not top.is_file():
         raise TraceError(f"{top} does not exist, or is no file")
-    told = _ask("info", "--backing-chain", "--output=json", str(top), about=top)
+    told = _ask("info", "--backing-chain", "--output=json", _plain(top), about=top)
     layers = []
     for one in reversed(told):
         name, kind = str(one["filename"]), str(one["format"])
@@ -216,6 +227,11 @@ def _chain(top: Path) -> list[_Layer]:
         header = read_header(path) if kind == "qcow2" else None
         layers.append(_Layer(path, kind, int(one["virtual-size"]), header))
     return layers
+
+
+def _plain(path: Path) -> str:
+    """Write a path so that qemu-img takes it for neither an option nor a protocol."""
+    return str(path) if path.is_absolute() else f"./{path}"
 
 
 def _ask(command: str, *arguments: str, about: Path) -> list[dict[str, Any]]:
@@ -261,7 +277,7 @@ def _moments(
 def _held(base: _Layer) -> Int64Array:
     """Return what the base of a chain holds: offsets and lengths."""
     if base.header is None:
-        told = _ask("map", "--output=json", "-f", base.format, str(base.path), about=base.path)
+        told = _ask("map", "--output=json", "-f", base.format, _plain(base.path), about=base.path)
         held = [(one["start"], one["length"]) for one in told if one["data"] and not one["zero"]]
         return np.array(held, np.int64).reshape(-1, 2)
     header = base.header

@@ -29,6 +29,8 @@ class ChangeFigures:
         How many there are.
     shortest_interval_ns, longest_interval_ns : int
         From one snapshot to the next; 0 where there is one only.  [ns]
+    known_changes : int
+        For how many snapshots it is known what changed before them.
     grain_bytes, capacity_bytes : int
         Unit of what changed, and size of the volume.  [bytes]
     changed_bytes, discarded_bytes : int
@@ -52,6 +54,7 @@ class ChangeFigures:
     snapshots: int
     shortest_interval_ns: int
     longest_interval_ns: int
+    known_changes: int
     grain_bytes: int
     capacity_bytes: int
     changed_bytes: int
@@ -76,7 +79,7 @@ class ChangeFigures:
         """Return names and values for people."""
         shortest, longest = map(format_duration, (self.shortest_interval_ns, self.longest_interval_ns))
         apart = shortest if shortest == longest else f"{shortest} to {longest}"
-        mean = self.changed_bytes / max(self.snapshots - 1, 1)
+        mean = self.changed_bytes / max(self.known_changes, 1)
         held = self.held_at_start_bytes
         return [
             ("format", f"{self.format} (changes between snapshots)"),
@@ -150,6 +153,7 @@ def change_figures(trace: ChangeTrace) -> ChangeFigures:
         snapshots=len(instants),
         shortest_interval_ns=int(apart.min()),
         longest_interval_ns=int(apart.max()),
+        known_changes=len(changed) - 1,
         grain_bytes=trace.grain,
         capacity_bytes=trace.capacity,
         changed_bytes=sum(changed),

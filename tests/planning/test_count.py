@@ -142,6 +142,9 @@ def test_an_image_map_says_what_existed(tmp_path):
     path.write_text("{}")
     with pytest.raises(UsageError, match="qemu-img map"):
         ss.count_lifetimes(trace(0), every="1h", block_size=4096, initial=path)
+    path.write_bytes(b"QFI\xfb")
+    with pytest.raises(UsageError, match="but a binary file: give the image's map"):
+        ss.count_lifetimes(trace(0), every="1h", block_size=4096, initial=path)
 
 
 def test_recounting_gives_what_counting_gives_and_is_kept():

@@ -323,8 +323,34 @@ def test_internal_snapshots_say_when_they_were_taken(tmp_path):
     expected = [one["date-sec"] * 10**9 + one["date-nsec"] for one in told]
     assert changed.instants.tolist() == [*expected, path.stat().st_mtime_ns]
     assert changed.names == ("first", "second", "now")
-    create(tmp_path / "over.qcow2", MIB, below=path)
-    assert any("2 internal snapshots" in note for note in read_qcow2(tmp_path / "over.qcow2").info.notes)
+    over = tmp_path / "over.qcow2"
+    create(over, MIB, below=path)
+    assert any("2 internal snapshots" in note for note in read_qcow2(over).info.notes)
+    # with a backing file an image's own tables do not say what its first snapshot shows
+    run("qemu-img", "snapshot", "-c", "third", str(over))
+    apply(over, [(WRITE, 0, 512)])
+    changed = read_qcow2_snapshots(over)
+    assert changed.initial is None
+    assert any("has a backing file" in note for note in changed.info.notes)
+
+
+def test_internal_snapshots_of_a_disk_that_grew(tmp_path):
+    path = tmp_path / "image.qcow2"
+    create(path, MIB)
+    run("qemu-img", "snapshot", "-c", "small", str(path))
+    run("qemu-img", "resize", "-q", str(path), str(2 * MIB))
+    changed = read_qcow2(path)
+    assert changed.capacity == 2 * MIB
+    assert any("resized" in note for note in changed.info.notes)
+
+
+@pytest.mark.parametrize("name", ["-f.qcow2", "nbd:disk.qcow2"])
+def test_names_that_look_like_something_else(tmp_path, monkeypatch, name):
+    create(tmp_path / "base.qcow2", MIB)
+    apply(tmp_path / "base.qcow2", [(WRITE, 0, 512)])
+    create(tmp_path / name, MIB, below=tmp_path / "base.qcow2")
+    monkeypatch.chdir(tmp_path)
+    assert read_qcow2(name, instants=[0, DAY]).names == ("base.qcow2", name)
 
 
 def test_runs_at_the_edges():

@@ -196,6 +196,8 @@ def test_figures():
     assert figures.to_dict()["kind"] == "changes"
     assert "3, 1d to 2d apart" in figures.text()
     assert [one.level for one in figures.findings()] == ["note"]
+    before_first = [ss.Changed([(0, 2 * GRAIN)]), ss.Changed([(0, GRAIN)]), ss.Changed([])]
+    assert "4 KiB an interval, 8 KiB at most" in change_figures(made(before_first)).text()
     nothing = change_figures(made([None, ss.Changed([]), ss.Changed([])], initial=None))
     assert [one.level for one in nothing.findings()] == ["warning", "note", "note"]
 
