@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def start(tmp_path: Path, image: Path) -> Iterator[Callable[..., Recorder]]:
 
 
 def client(folder: Path, *commands: str) -> list[str]:
-    uri = f"nbd+unix:///?socket={folder / 'web.recording' / serving.SOCKET}"
+    uri = f"nbd+unix:///?socket={quote(str(folder / 'web.recording' / serving.SOCKET))}"
     arguments = [word for command in commands for word in ("-c", command)]
     return ["qemu-io", "-f", "raw", "-t", "none", "-d", "unmap", uri, *arguments]
 
@@ -251,6 +252,18 @@ def test_interrupted_with_a_client_the_disk_stays(tmp_path: Path, start: Callabl
     trace = ss.read_trace(tmp_path / "web.parquet")
     assert [length for _, _, length in requests(trace)] == [4096, 4096]
     assert any("shuffled" in note for note in trace.info.notes)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_end_without_a_client_the_server_ends(
+    tmp_path: Path, start: Callable[..., Recorder], number: signal.Signals
+) -> None:
+    recorder = start()
+    ask(tmp_path, "write 0 4k")
+    recorder.process.send_signal(number)
+    recorder.ended()
+    assert not serving.alive(tmp_path / "web.recording")
+    assert requests(ss.read_trace(tmp_path / "web.parquet")) == [("WRITE", 0, 4096)]
 
 
 def test_after_the_time_the_disk_is_served_and_nothing_kept(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 from cyclopts import Parameter
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["finish_and_tell", "nbd"]
 
-_STEP = 0.5  # seconds
+_STEP_NS = 500_000_000
 
 
 def nbd(
@@ -170,7 +171,7 @@ def _welcome(image: Path, recorder: "NbdRecorder", *, started: bool) -> str:
     what = "serving" if started else "still serving"
     return (
         f"{what} {image} at {recorder.socket}; for a QEMU guest:\n"
-        f"  -drive 'file=nbd+unix:///?socket={recorder.socket},if=none,id=disk,format=raw,cache=none,"
+        f"  -drive 'file=nbd+unix:///?socket={quote(str(recorder.socket))},if=none,id=disk,format=raw,cache=none,"
         "discard=unmap,detect-zeroes=off'\n"
         "  -device virtio-blk-pci,drive=disk,request-merging=off"
     )
@@ -178,21 +179,20 @@ def _welcome(image: Path, recorder: "NbdRecorder", *, started: bool) -> str:
 
 def _follow(recorder: "NbdRecorder", length: float | None) -> bool:
     """Follow a recording until its clients have left; tell whether its servers ended."""
+    from snapsim.recording.interrupts import stopping
+
     began = time.monotonic()
-    try:
-        with _status() as show:
-            while recorder.serving and not recorder.idle:
-                time.sleep(_STEP)
-                recorder.step()
-                if length is not None and recorder.recording and time.monotonic() - began >= length:
-                    recorder.end_recording()
-                    _say("the time is over: nothing more is recorded; the image is served until it is left")
-                show(recorder, time.monotonic() - began)
-    except KeyboardInterrupt:
-        recorder.step()
-        if recorder.activity.connected > 0:
+    with stopping() as stop, _status() as show:
+        while recorder.serving and not recorder.idle and not stop.wanted:
+            stop.wait_until(time.time_ns() + _STEP_NS)
+            recorder.step()
+            if length is not None and recorder.recording and time.monotonic() - began >= length:
+                recorder.end_recording()
+                _say("the time is over: nothing more is recorded; the image is served until it is left")
+            show(recorder, time.monotonic() - began)
+        if stop.wanted and recorder.serving and recorder.activity.connected > 0:
             return False
-    recorder.stop()
+        recorder.stop()
     return True
 
 
