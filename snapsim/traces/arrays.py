@@ -1,5 +1,6 @@
 """Checked columns from whatever a caller has: lists, arrays, series, names."""
 
+import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from snapsim.types import FLUSH, Batch, Int64Array, Op, UInt8Array
 from snapsim.units import parse_size
 
 _INT64_MAX = int(np.iinfo(np.int64).max)
+_YEAR_FIRST = re.compile(r"\s*[12][0-9]{3}")
 
 When = int | str | datetime | np.datetime64 | pd.Timestamp
 
@@ -119,11 +121,15 @@ def unix_ns(when: When) -> int:
     UsageError
         It is not a point in time between the years 1678 and 2262.
     """
-    if isinstance(when, int | np.integer) and not isinstance(when, bool | np.timedelta64):
-        return int(when)
     try:
-        # pandas would read fractions and durations as nanoseconds, and not-a-time as the first of all times
-        stamp = pd.Timestamp(when if isinstance(when, str | date | np.datetime64) else "not a time")
+        if isinstance(when, int | np.integer) and not isinstance(when, bool | np.timedelta64):
+            if abs(int(when)) > _INT64_MAX:
+                raise ValueError  # noqa: TRY301
+            return int(when)
+        # pandas would read fractions and durations as nanoseconds, and not-a-time as the first of all times;
+        # of text without a year in front it would guess the order of day and month, or take today
+        point = isinstance(when, date | np.datetime64) or (isinstance(when, str) and _YEAR_FIRST.match(when))
+        stamp = pd.Timestamp(when if point else "not a time")
         if pd.isna(stamp):
             raise ValueError  # noqa: TRY301
         stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")

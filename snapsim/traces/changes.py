@@ -20,7 +20,7 @@ from snapsim.traces.extents import Extents, complement, intersection, union
 from snapsim.traces.info import ChangeInfo, Extent, TraceInfo
 from snapsim.traces.pacing import check_reach, paced_notes, ratio
 from snapsim.traces.table import MemoryTable, Table
-from snapsim.traces.trace import Moment, Trace
+from snapsim.traces.trace import Moment, Trace, since
 from snapsim.types import DISCARD, WRITE, Batch, Int64Array
 from snapsim.units import format_duration, format_size, parse_size
 
@@ -251,11 +251,12 @@ class ChangeTrace(Trace):
         UsageError
             No snapshot lies between them, or a text is neither a duration nor a point in time.
         """
-        first, last = self._since_start(start), self._since_start(stop)
         instants = self.instants
+        origin = self._changes.instants[0]  # where it is known what came before, time 0 is a little earlier
+        first, last = (since(when, origin) for when in (start, stop))
         inside = np.ones(len(instants), np.bool_)
-        inside &= first is None or instants >= self.start_ns + first
-        inside &= last is None or instants <= self.start_ns + last
+        inside &= first is None or instants - origin >= first
+        inside &= last is None or instants - origin <= last
         if not inside.any():
             msg = (
                 f"window from {start!r} to {stop!r} holds no snapshot: there are {len(instants)}, "
@@ -292,10 +293,13 @@ class ChangeTrace(Trace):
             The scale is not between a millionth and a million, or times would not fit.
         """
         exact = ratio(scale)
-        since = self.instants - self._changes.instants[0]
+        after = [instant - self._changes.instants[0] for instant in self._changes.instants]
         begin = self._changes.instants[0] if start is None else unix_ns(start)
-        check_reach(int(since[-1]), exact, begin)
-        times = [begin + int(time_ns) * exact.numerator // exact.denominator for time_ns in since]
+        check_reach(after[-1], exact, begin)
+        times = [begin + time_ns * exact.numerator // exact.denominator for time_ns in after]
+        if len(set(times)) < len(times):
+            msg = f"a time scale of {float(scale):g} puts two snapshots at one nanosecond: take a larger one"
+            raise UsageError(msg)
         total = self._info.time_scale * float(scale)
         made = self._remade(np.array(times, np.int64), self.changes(), initial=self.initial, names=self.names)
         notes = paced_notes(self._info.notes, total)
@@ -361,7 +365,7 @@ def between(trace: object) -> tuple[str, ...]:
     if not isinstance(trace, ChangeTrace):
         return ()
     said = (
-        f"The trace is of changes between {len(trace.instants)} snapshots: versions that lived between two "
+        f"The trace is of changes between {_snapshots(trace)}: versions that lived between two "
         "snapshots are not seen, and there are no I/O figures."
     )
     return (said,)
@@ -385,9 +389,14 @@ def needs_requests(trace: object, what: str) -> None:
     if isinstance(trace, ChangeTrace):
         msg = (
             f"{what} needs the disk's requests, and this is a change trace: it knows what changed between "
-            f"{len(trace.instants)} snapshots, not when, how often, in which requests, or what was read"
+            f"{_snapshots(trace)}, not when, how often, in which requests, or what was read"
         )
         raise UsageError(msg)
+
+
+def _snapshots(trace: ChangeTrace) -> str:
+    n = len(trace.instants)
+    return f"{n} snapshot{'s' * (n != 1)}"
 
 
 def _where(index: int, instant: int) -> str:

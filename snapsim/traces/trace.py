@@ -274,7 +274,7 @@ class Trace:
         UsageError
             It would stop before it starts, or a text is neither a duration nor a point in time.
         """
-        first, last = self._since_start(start), self._since_start(stop)
+        first, last = (since(when, self.start_ns) for when in (start, stop))
         if first is not None and last is not None and last < first:
             msg = f"window stops at {stop!r}, before it starts at {start!r}"
             raise UsageError(msg)
@@ -325,21 +325,6 @@ class Trace:
             notes=paced_notes(self._info.notes, total),
         )
         return Trace(StretchedTable(self._table, exact), info, measured=False)
-
-    def _since_start(self, when: Moment | None) -> int | None:
-        if when is None:
-            return None
-        if isinstance(when, timedelta | np.timedelta64):
-            return int(pd.Timedelta(when).as_unit("ns").value)
-        if isinstance(when, int | np.integer) and not isinstance(when, bool):
-            return int(when)
-        if isinstance(when, str):
-            try:
-                return parse_duration(when)
-            except UnitError:
-                if not when[:4].isdigit():
-                    raise
-        return unix_ns(when) - self.start_ns
 
     def select(self, *, volume: str | int | Sequence[str | int]) -> "Trace":
         """Return the requests of one volume or of several.
@@ -470,6 +455,23 @@ class Trace:
             names = ", ".join(self.volumes[:5]) + (", ..." if len(self.volumes) > 5 else "")
             msg = f"{what} needs one volume, not {len(self.volumes)} ({names}): use trace.select(volume=...)"
             raise VolumeSelectionError(msg)
+
+
+def since(when: Moment | None, origin_ns: int) -> int | None:
+    """Return a moment of a window as the time since a point in time; None where it has no bound.  [ns]"""
+    if when is None:
+        return None
+    if isinstance(when, timedelta | np.timedelta64):
+        return int(pd.Timedelta(when).as_unit("ns").value)
+    if isinstance(when, int | np.integer) and not isinstance(when, bool):
+        return int(when)
+    if isinstance(when, str):
+        try:
+            return parse_duration(when)
+        except UnitError:
+            if not when[:4].isdigit():
+                raise
+    return unix_ns(when) - origin_ns
 
 
 def code_of(name: str, volumes: Sequence[str]) -> int:

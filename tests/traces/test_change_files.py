@@ -225,8 +225,13 @@ DAMAGED = {
         (RBD_JSON.replace("1048576", "1.5"), "field length: is 1.5"),
         (RBD_JSON.replace("1048576", "true"), "field length: is True"),
         ("[" * 100_000, "nested too deeply|no JSON"),
+        (RBD_JSON.replace("1048576", "1" * 5000), "line 1: holds a number that is beyond any disk"),
     ],
-    "rbd_export": [(export((b"q", 0, 0)), "a record b'q'"), (export() + b"more", "something follows")],
+    "rbd_export": [
+        (export((b"q", 0, 0)), "a record b'q'"),
+        (export() + b"more", "something follows"),
+        (export().replace(struct.pack("<Q", 64 * MIB), b"\xff" * 8), "a volume of .* beyond any disk"),
+    ],
     "ebs": [
         (ebs(1, token="x"), "more pages follow"),
         (ebs(1) + ebs(2), "two listings"),
@@ -236,6 +241,7 @@ DAMAGED = {
         (ebs(1, token="x") + ebs(2).replace('": 8', '": 9'), "differ"),
         (ebs(-1), r"ChangedBlocks\[0\], field BlockIndex: is -1"),
         (ebs(1 << 60), "beyond any disk"),
+        (ebs(1).replace('"VolumeSize": 8', f'"VolumeSize": {1 << 60}'), "a volume of .* beyond any disk"),
     ],
     "vmware": [
         (vmware(begin=4096), "a part is missing"),
@@ -275,6 +281,12 @@ def test_damage_is_named(write, name, content, message):
 @pytest.mark.parametrize("content", ["", "hello world\n", "<html></html>", '{"a": 1}', b"\x00\x01\x02\x03"])
 def test_what_is_no_list_of_changes_is_refused(write, content):
     with pytest.raises((UnknownFormatError, TraceError), match="changes"):
+        parse_changes(write(content))
+
+
+@pytest.mark.parametrize("content", ["", " \n\n"])
+def test_an_empty_file_is_called_empty(write, content):
+    with pytest.raises(TraceError, match="is empty, as a command that failed leaves it"):
         parse_changes(write(content))
 
 
@@ -425,7 +437,11 @@ def test_what_is_not_told_has_to_be_given(write):
         ([("2026-03-01", THIN), ("2026-03-02", THIN)], {"capacity": "1GiB"}, "since snapshot 1"),
         ([("2026-03-01", None), ("2026-03-02", ebs(1))], {"capacity": "1GiB"}, "the volume has"),
         ([("2026-03-01", None), ("2026-03-02", vmware())], {"capacity": "2GiB"}, "the rest is missing"),
-        ([("2026-03-01", THIN), ("2026-03-02", ebs(1))], {}, "units of"),
+        ([("2026-03-01", THIN), ("2026-03-02", ebs(1))], {}, "units of 64 KiB, 512 KiB: give"),
+        ([("2026-03-01", ebs(1)), ("2026-03-02", RBD)], {}, "of 512 KiB, and some do not say in which: give"),
+        ([("2026-03-01", None), ("2026-03-02", ebs(1))], {"grain": "4KiB"}, "give a multiple of that"),
+        ([("2026-03-01", ebs(1)), ("2026-03-02", RBD)], {"grain": "256KiB"}, "in units of 512 KiB"),
+        ([("2026-03-01", THIN), ("2026-03-02", ebs(1))], {"grain": 96 * KIB}, "in units of 64 KiB, 512 KiB"),
         ([("2026-03-01", None), ("2026-03-02", THIN)], {"capacity": "64KiB"}, "beyond the volume"),
         ([("yesterday", None), ("2026-03-02", THIN)], {"capacity": "64MiB"}, "not a point in time"),
         ([("2026-03-01", None), ("2026-03-02", THIN)], {"capacity": "1MiB", "grain": 0}, "at least one byte"),

@@ -171,6 +171,13 @@ def test_a_window_begins_with_what_its_first_snapshot_shows():
         trace.window("2026-03-05")
 
 
+def test_a_window_counts_from_the_first_snapshot_also_where_it_is_known_what_came_before():
+    trace = made([ss.Changed([(0, GRAIN)])] * 3)
+    assert trace.window(stop="1d").names == ("a", "b")
+    assert trace.window("1d", "1d").names == trace.window("2026-03-02", "2026-03-02").names == ("b",)
+    assert trace.window("0s").names == ("a", "b", "c")
+
+
 def test_a_window_of_a_trace_whose_start_is_unknown_does_not_pretend_to_know():
     assert made(initial=None).window("2026-03-02").initial is None
 
@@ -183,6 +190,15 @@ def test_stretched_instants_keep_their_changes(tmp_path):
     assert plain(trace) == plain(made())
     trace.save(tmp_path / "w.parquet")
     assert ss.read_trace(tmp_path / "w.parquet").info == trace.info
+
+
+def test_a_scale_that_leaves_no_time_between_two_snapshots_is_named():
+    trace = ss.ChangeTrace.from_changes(
+        [0, 1, DAY], [None, ss.Changed([]), ss.Changed([])], capacity=MIB, grain=GRAIN
+    )
+    with pytest.raises(UsageError, match=r"a time scale of 0\.5 puts two snapshots at one nanosecond"):
+        trace.stretch(0.5)
+    assert trace.stretch(2).instants.tolist() == [0, 2, 2 * DAY]
 
 
 def test_figures():
@@ -198,6 +214,8 @@ def test_figures():
     assert [one.level for one in figures.findings()] == ["note"]
     before_first = [ss.Changed([(0, 2 * GRAIN)]), ss.Changed([(0, GRAIN)]), ss.Changed([])]
     assert "4 KiB an interval, 8 KiB at most" in change_figures(made(before_first)).text()
+    alone = ss.ChangeTrace.from_changes(DAYS[:1], [None], capacity=MIB, grain=GRAIN)
+    assert "changes between 1 snapshot: " in change_figures(alone).notes[0]
     nothing = change_figures(made([None, ss.Changed([]), ss.Changed([])], initial=None))
     assert [one.level for one in nothing.findings()] == ["warning", "note", "note"]
 

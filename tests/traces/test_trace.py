@@ -126,7 +126,14 @@ def test_a_start_in_any_form_is_utc(start):
     assert (trace.start_ns, trace.start_assumed) == (1_772_366_400 * SECOND, False)
 
 
-@pytest.mark.parametrize("start", ["yesterday-ish", "9999-01-01", 1.5, True, pd.NaT, pd.Timedelta("1h")])
+@pytest.mark.parametrize(
+    "start",
+    [
+        *("yesterday-ish", "9999-01-01", 1.5, True, pd.NaT, pd.Timedelta("1h"), 1 << 63, -(1 << 63)),
+        # which of the two is the day would be guessed, and the others depend on when they are asked
+        *("01/03/2026", "13/01/2026", "12:00", "now", "today"),
+    ],
+)
 def test_what_is_no_point_in_time_is_refused(start):
     with pytest.raises(UsageError, match="is not a point in time"):
         small(start=start)

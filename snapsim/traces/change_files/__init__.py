@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from snapsim.errors import UnknownFormatError, UsageError
-from snapsim.traces.change_files.base import ChangeFile, ChangeFormat
+from snapsim.traces.change_files.base import LARGEST, ChangeFile, ChangeFormat, refuse
 from snapsim.traces.change_files.ebs import EBS
 from snapsim.traces.change_files.listing import LIST, LIST_JSON
 from snapsim.traces.change_files.qemu_map import QEMU_MAP
@@ -49,15 +49,23 @@ def parse_changes(path: Path | str, *, format: str | None = None) -> ChangeFile:
     if format is not None and format not in CHANGE_FORMATS:
         raise UsageError(f"there is no format {format!r} of changes: there are {', '.join(CHANGE_FORMATS)}")
     source = Source(path)
-    if format is not None:
-        return CHANGE_FORMATS[format].parse(source)
+    found = _recognised(source) if format is None else CHANGE_FORMATS[format]
+    file = found.parse(source)
+    if (file.capacity or 0) > LARGEST:
+        refuse(source, "", f"a volume of {file.capacity} bytes is beyond any disk")
+    return file
+
+
+def _recognised(source: Source) -> ChangeFormat:
     head = source.head(1 << 16)
+    if not head.strip():
+        refuse(source, "", "is empty, as a command that failed leaves it: write it again")
     found = [one for one in CHANGE_FORMATS.values() if one.recognises(_plain(head))]
     if len(found) != 1:
         names = ", ".join(one.name for one in found or CHANGE_FORMATS.values())
         said = "could be any of" if found else "is of no format of changes that is known. Known are"
         raise UnknownFormatError(f"{source.path} {said} {names}: name the one with --format (format=)")
-    return found[0].parse(source)
+    return found[0]
 
 
 def _plain(head: bytes) -> bytes:

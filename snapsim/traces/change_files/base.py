@@ -12,6 +12,7 @@ from snapsim.traces.source import Source
 from snapsim.types import Int64Array
 
 __all__ = [
+    "LARGEST",
     "ChangeFile",
     "ChangeFormat",
     "Runs",
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 _CHUNK = 1 << 20
-_LARGEST = 1 << 62
+LARGEST = 1 << 62
 
 
 class ChangeFile(NamedTuple):
@@ -88,7 +89,7 @@ class Runs:
 
     def add(self, offset: int, length: int, where: str) -> None:
         """Add an extent; one of no length is nothing, and one beyond any disk is refused."""
-        if offset + length > _LARGEST:
+        if offset + length > LARGEST:
             refuse(self._source, where, f"{length} bytes at {offset} lie beyond any disk")
         if not length:
             return
@@ -154,6 +155,8 @@ def documents(source: Source) -> Iterator[tuple[str, Any]]:
             refuse(source, f"line {error.lineno}", f"is no JSON, or is cut off ({error.msg.lower()})")
         except RecursionError:
             refuse(source, where, "is nested too deeply")
+        except ValueError:  # Python reads no number of thousands of digits
+            refuse(source, where, "holds a number that is beyond any disk")
         yield where, value
 
 
@@ -169,6 +172,6 @@ def field(source: Source, where: str, entry: Any, name: str) -> int:
 def whole(source: Source, where: str, value: object) -> int:
     """Return a number that has to be whole, zero or more, and no larger than a disk can be."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or not re.fullmatch(r"[0-9]{1,19}", text) or int(text) > _LARGEST:
+    if not isinstance(text, str) or not re.fullmatch(r"[0-9]{1,19}", text) or int(text) > LARGEST:
         refuse(source, where, f"is {value!r:.40}, and should be a whole number, zero or more")
     return int(text)

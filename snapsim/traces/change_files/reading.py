@@ -42,7 +42,8 @@ def read_changes(
         Size of the volume, where no file tells it.  [bytes]
     grain : int or str, optional
         The unit in which changes are counted: extents are widened to it.  Unless given, what the files say,
-        or the largest power of two from 512 B to 4 MiB that all extents are multiples of.  [bytes]
+        or the largest power of two from 512 B to 4 MiB that all extents are multiples of.  A multiple of
+        what the files say.  [bytes]
 
     Returns
     -------
@@ -157,17 +158,21 @@ def _grew(read: list[ChangeFile | None], capacity: int) -> bool:
 
 
 def _grain(files: list[ChangeFile], given: int | str | None, capacity: int) -> tuple[int, list[str]]:
+    told = sorted({one.grain for one in files if one.grain})
+    sizes = ", ".join(map(format_size, told))
     if given is not None:
         unit = parse_size(given)
         if unit < 1:
             raise UsageError(f"grain {given!r}: it has to be at least one byte")
+        if any(unit % one for one in told):
+            raise UsageError(f"grain {given}: the files count in units of {sizes}: give a multiple of that")
         return unit, []
-    told = {one.grain for one in files}
-    if len(told) == 1 and (only := next(iter(told))):
-        return only, []
-    if told - {None}:
-        sizes = ", ".join(sorted(str(one) for one in told))
-        raise UsageError(f"the files count in units of {sizes}: give the one to count in (--grain)")
+    silent = any(not one.grain for one in files)
+    if len(told) == 1 and not silent:
+        return told[0], []
+    if told:
+        said = f"units of {sizes}" + (", and some do not say in which" if silent else "")
+        raise UsageError(f"the files count in {said}: give the one to count in (--grain)")
     tables = np.concatenate([np.concatenate((one.written, one.discarded)) for one in files])
     edges = np.concatenate((tables[:, 0], tables.sum(axis=1)))
     edges = edges[edges != capacity]
