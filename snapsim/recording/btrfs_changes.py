@@ -40,7 +40,6 @@ _LINE = re.compile(r"(?P<what>[a-z_]+)\s+(?P<path>(?:\\.|[^\s\\])+)(?P<rest>.*)"
 _ESCAPED = re.compile(r"\\([0-7]{3}|.)", re.DOTALL)
 _LETTERS = {"a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _EXTENTS = ("update_extent", "write", "clone", "fallocate", "encoded_write")
-_REPLACING = ("mkfile", "rename", "unlink", "link", "mknod", "symlink")
 _DATA = "What btrfs rewrote without changing it (defragmentation, deduplication) counts as written."
 _HOLES = "Space that is reserved and not written counts as a hole."
 
@@ -124,14 +123,15 @@ def parse_dump(text: str, file: str) -> tuple[Int64Array, bool]:
     extents : int64 array, shape (k, 2)
         Offsets and lengths of what differs; holes, too.  [bytes]
     replaced : bool
-        Whether the file was made, renamed or removed.
+        Whether what has the name now is another file than the one that had it before.
 
     Raises
     ------
     TraceError
         A line cannot be read; the message names it.
     """
-    extents, replaced, root = [], False, None
+    extents, root = [], ""
+    names: set[str] = set()  # of the file that had the name before, while the stream moves it about
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -139,20 +139,28 @@ def parse_dump(text: str, file: str) -> tuple[Int64Array, bool]:
         if match is None:
             raise TraceError(f"btrfs receive --dump, line {number}: {line!r:.80} cannot be read")
         what, path, rest = match["what"], _plain(match["path"]), match["rest"]
+        found = re.search(r"\bdest=((?:\\.|[^\s\\])+)", rest)
+        other = _plain(found[1]) if found else ""
         if what in ("snapshot", "subvol"):
-            root = path
-            continue
-        mine = f"{root}/{file}"
-        named = re.search(r"\bdest=((?:\\.|[^\s\\])+)", rest)
-        if what in _REPLACING and (path == mine or (named and _plain(named[1]) == mine)):
-            replaced = True
-        elif path == mine and what in _EXTENTS:
+            root, names = path, {f"{path}/{file}"}
+        elif what == "rename":
+            names = {_moved(name, path, other) for name in names - {other}}
+        elif what == "link" and f"{root}/{other}" in names:
+            names.add(path)
+        elif what == "unlink":
+            names.discard(path)
+        elif path in names and what in _EXTENTS:
             values = dict(re.findall(r"\b(offset|len|unencoded_file_len)=(\d+)", rest))
             length = values.get("unencoded_file_len", values.get("len"))
             if length is None or "offset" not in values:
                 raise TraceError(f"btrfs receive --dump, line {number}: {what} has no offset or no len")
             extents.append((int(values["offset"]), int(length)))
-    return np.array(extents, np.int64).reshape(-1, 2), replaced
+    return np.array(extents, np.int64).reshape(-1, 2), bool(root) and f"{root}/{file}" not in names
+
+
+def _moved(name: str, old: str, new: str) -> str:
+    """Return what a file is called after it, or a folder above it, was renamed."""
+    return new + name[len(old) :] if name == old or name.startswith(f"{old}/") else name
 
 
 def _plain(path: str) -> str:
@@ -170,15 +178,23 @@ def _unescaped(code: str) -> str:
 
 def _snapshot(path: Path, place: Path) -> _Snapshot:
     time_ns = _taken(path)
+    name = path / place
     try:
-        with (path / place).open("rb") as opened:
-            status = os.fstat(opened.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise TraceError(f"{path / place} is no file")
+        status = name.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise TraceError(f"{name} is no file")
+        if name.resolve() != path.resolve() / place:
+            raise TraceError(f"{name} is a symbolic link, or lies behind one: name the file itself")
+        if status.st_nlink > 1:
+            raise TraceError(
+                f"{name} has {status.st_nlink} names (hard links), and changes are told under one of them: "
+                "leave it one name, and take new snapshots"
+            )
+        with name.open("rb") as opened:
             data = _data(opened.fileno(), status.st_size)
             places = physical_extents(opened.fileno())
     except OSError as error:
-        raise TraceError(f"{path / place} cannot be read: {error.strerror}") from error
+        raise TraceError(f"{name} cannot be read: {error.strerror}") from error
     block = os.statvfs(path).f_bsize
     return _Snapshot(path, time_ns, status.st_ino, status.st_size, block, data, places)
 

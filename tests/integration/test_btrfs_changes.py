@@ -191,6 +191,55 @@ def test_another_file_of_the_name_is_refused(root):
         read_btrfs("disk.img", volume.snapshots)
 
 
+def test_a_file_that_is_moved_about_is_followed(root):
+    """What changes while it has another name is told under that one: it must not be lost."""
+    volume = Volume(root, "moved", file="images/disk.img")
+    folder = volume.path.parent
+    volume.write(0, 16)
+    volume.snapshot()
+    folder.rename(folder.with_name("elsewhere"))
+    folder.mkdir()
+    (folder.with_name("elsewhere") / "disk.img").rename(volume.path)
+    volume.write(3, 2)
+    volume.snapshot()
+    folder.with_name("elsewhere").rename(folder.with_name("gone"))
+    volume.path.rename(folder / "other")
+    (folder / "other").rename(volume.path)
+    volume.write(7, 1)
+    volume.snapshot()
+    _, *found = read_btrfs("images/disk.img", volume.snapshots).changes()
+    assert [one.written.tolist() for one in found] == [[[3 * BLOCK, 2 * BLOCK]], [[7 * BLOCK, BLOCK]]]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("hard", r"hard has 2 names \(hard links\)"),
+        ("disk.img", "disk.img has 2 names"),
+        ("soft", "is a symbolic link, or lies behind one"),
+        ("behind/only", "lies behind one"),
+        ("pipe", "pipe is no file"),
+    ],
+)
+def test_other_names_of_a_file_are_refused(root, name, message):
+    """Changes are told under one name: of the others it would seem that nothing changed."""
+    place = root / "names"
+    if not place.exists():
+        volume = Volume(root, "names")
+        volume.write(0, 4)
+        (place / "hard").hardlink_to(volume.path)
+        (place / "soft").symlink_to("disk.img")
+        (place / "folder").mkdir()
+        (place / "folder/only").write_bytes(b"x" * BLOCK)
+        (place / "behind").symlink_to("folder")
+        os.mkfifo(place / "pipe")
+        volume.snapshot()
+        volume.write(1, 1)
+        volume.snapshot()
+    with pytest.raises(TraceError, match=message):
+        read_btrfs(name, [root / "names.0", root / "names.1"])
+
+
 def test_what_cannot_be_read(root, tmp_path):
     volume = Volume(root, "refused")
     volume.write(0, 4)
@@ -257,6 +306,16 @@ def test_lines_that_cannot_be_read_are_named():
     extents, replaced = parse_dump(text, "a\\b")
     assert (extents.tolist(), replaced) == ([[4096, 8192]], False)
     assert parse_dump(text, "y")[1]
+    assert parse_dump(text, "x")[1]
+    moved = (
+        "snapshot ./s uuid=x\nrename ./s/f dest=./s/g\nmkdir ./s/o1\nlink ./s/o1/a dest=g/a\n"
+        "link ./s/o1/b dest=g/ab\nunlink ./s/g/a\nupdate_extent ./s/g/a offset=9 len=9\n"
+        "update_extent ./s/o1/b offset=9 len=9\nupdate_extent ./s/o1/a offset=0 len=4\n"
+        "rename ./s/o1 dest=./s/f\n"
+    )
+    extents, replaced = parse_dump(moved, "f/a")
+    assert (extents.tolist(), replaced) == ([[0, 4]], False)
+    assert parse_dump(moved + "unlink ./s/f/a\n", "f/a")[1]
 
 
 def test_compressed_extents_hold_what_was_done_and_at_most_their_rest(root):
