@@ -44,26 +44,21 @@ def list_data(*, as_json: Json = False) -> None:
 
     print("Recorded by this project, and here:\n")
     print_table(
-        ("name", "what it is", "time", "requests", "written", "has"),
+        ("name", "time", "requests", "written", "has"),
         [
-            (
-                one.name,
-                one.title,
-                _time(one),
-                f"{one.requests:,}",
-                format_size(one.written_bytes),
-                ", ".join(one.has),
-            )
+            (one.name, _time(one), f"{one.requests:,}", format_size(one.written_bytes), ", ".join(one.has))
             for one in recordings().values()
         ],
+        below=[one.title for one in recordings().values()],
     )
-    print("\nEvery command that reads a trace takes @NAME; snapsim data path NAME says where the file is.")
+    print("\nEvery command that reads a trace takes @NAME.\nsnapsim data path NAME says where the file is.")
     print("\nPublished by others, and not here:\n")
     print_table(
-        ("name", "what it is", "format", "how to get it"),
-        [(one.name, one.title, one.format, _way(one)) for one in public_sets().values()],
+        ("name", "format", "how to get it"),
+        [(one.name, one.format, _way(one)) for one in public_sets().values()],
+        below=[one.title for one in public_sets().values()],
     )
-    print("\nsnapsim data show NAME says everything about one: licence, citation, what you get.")
+    print("\nsnapsim data show NAME says all about one: licence, citation, what you get.")
 
 
 @app.command

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from snapsim.errors import UsageError
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["check_writable", "print_json", "print_table", "warn", "write_csv"]
+
+_TERMINAL = 80  # columns that every terminal has
 
 
 def print_json(value: Any) -> None:
@@ -47,7 +50,9 @@ def _plain(value: Any) -> Any:
             return str(value)
 
 
-def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], *, below: Sequence[str] | None = None
+) -> None:
     """Print rows under their heads, the columns aligned.
 
     Parameters
@@ -56,10 +61,18 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         One for each column.
     rows : sequence of sequences of str
         The cells.
+    below : sequence of str, optional
+        What is said of each row in lines of its own, where a column would be too wide for a terminal.
     """
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    for cells in (heads, ["-" * width for width in widths], *rows):
-        print("  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip())
+    lines = [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
+        for cells in (heads, ["-" * width for width in widths], *rows)
+    ]
+    if below is not None:
+        told = [fill(text, _TERMINAL, initial_indent="    ", subsequent_indent="    ") for text in below]
+        lines[2:] = [line for pair in zip(lines[2:], told, strict=True) for line in pair]
+    print("\n".join(lines))
 
 
 def warn(text: str) -> None:

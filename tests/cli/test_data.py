@@ -49,6 +49,7 @@ def test_list_shows_recordings_and_sets(run):
     assert got.status == 0
     for name in (*library.recordings(), *library.public_sets()):
         assert f"\n{name} " in got.out
+    assert max(map(len, got.out.splitlines())) <= 80  # what a terminal has
     told = run("data", "list", "--json").json
     assert [one["name"] for one in told["recordings"]] == list(library.recordings())
     for one in told["sets"]:
