@@ -193,6 +193,23 @@ def test_compressed_clusters_are_data(tmp_path):
     assert change.written.tolist() == [[65536, 65536]]
 
 
+def test_compressed_clusters_among_subclusters_are_data(tmp_path):
+    for name, below in (("a", None), ("b", tmp_path / "a.qcow2")):
+        create(tmp_path / f"{name}.qcow2", MIB, below=below, extended_l2="on")
+    run("qemu-io", "-f", "qcow2", "-c", "write -q -c 65536 65536", str(tmp_path / "b.qcow2"))
+    _, change = read_qcow2(tmp_path / "b.qcow2", instants=[0, DAY]).changes()
+    assert change.written.tolist() == [[65536, 65536]]
+
+
+def test_the_first_cluster_of_a_data_file_lies_at_byte_0(tmp_path):
+    for name, below in (("a", None), ("b", tmp_path / "a.qcow2")):
+        create(tmp_path / f"{name}.qcow2", MIB, below=below, data_file=tmp_path / f"{name}.raw")
+        apply(tmp_path / f"{name}.qcow2", [(WRITE, 0, 512)])
+    changed = read_qcow2(tmp_path / "b.qcow2", instants=[0, DAY])
+    assert changed.initial == ((0, 65536),)
+    assert next(one for one in changed.changes() if one).written.tolist() == [[0, 65536]]
+
+
 def test_an_encrypted_image_tells_what_changed(tmp_path):
     secret = ["--object", "secret,id=s,data=abc"]
     options = "encrypt.format=aes,encrypt.key-secret=s"  # LUKS measures the machine first, which may fail
@@ -217,6 +234,24 @@ def test_a_disk_that_grew(tmp_path):
     assert any("resized" in note for note in changed.info.notes)
     _, change = changed.changes()
     assert change.written.tolist() == [[MIB - 65536, 65536], [2 * MIB - 65536, 65536]]
+
+
+def test_a_disk_that_shrank(tmp_path):
+    create(tmp_path / "a.qcow2", 2 * MIB)
+    apply(tmp_path / "a.qcow2", [(WRITE, 2 * MIB - 65536, 512)])
+    create(tmp_path / "b.qcow2", MIB, below=tmp_path / "a.qcow2")
+    apply(tmp_path / "b.qcow2", [(WRITE, 0, 512)])
+    changed = read_qcow2(tmp_path / "b.qcow2", instants=[0, DAY])
+    assert (changed.capacity, changed.initial) == (2 * MIB, ((2 * MIB - 65536, 65536),))
+    assert any("resized" in note for note in changed.info.notes)
+
+
+def test_the_last_cluster_is_discarded_although_the_disk_ends_in_it(tmp_path):
+    for name, below in (("a", None), ("b", tmp_path / "a.qcow2")):
+        create(tmp_path / f"{name}.qcow2", MIB + 512, below=below)
+        apply(tmp_path / f"{name}.qcow2", [(DISCARD if below else WRITE, MIB, 512)])
+    _, change = read_qcow2(tmp_path / "b.qcow2", instants=[0, DAY]).changes()
+    assert change.discarded.tolist() == [[MIB, 512]]
 
 
 def test_large_and_sparse(tmp_path):
@@ -342,6 +377,20 @@ def test_internal_snapshots_of_a_disk_that_grew(tmp_path):
     changed = read_qcow2(path)
     assert changed.capacity == 2 * MIB
     assert any("resized" in note for note in changed.info.notes)
+
+
+def test_internal_snapshots_of_a_disk_that_was_put_back_to_a_smaller_one(tmp_path):
+    path = tmp_path / "image.qcow2"
+    create(path, MIB)
+    run("qemu-img", "snapshot", "-c", "small", str(path))
+    run("qemu-img", "resize", "-q", str(path), str(2 * MIB))
+    apply(path, [(WRITE, 2 * MIB - 512, 512)])
+    run("qemu-img", "snapshot", "-c", "large", str(path))
+    run("qemu-img", "snapshot", "-a", "small", str(path))
+    changed = read_qcow2(path, instants=[0, DAY, 2 * DAY])
+    assert changed.capacity == 2 * MIB
+    _, grown, back = changed.changes()
+    assert grown.written.tolist() == back.discarded.tolist() == [[2 * MIB - 65536, 65536]]
 
 
 @pytest.mark.parametrize("name", ["-f.qcow2", "nbd:disk.qcow2"])

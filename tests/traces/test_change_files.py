@@ -420,6 +420,8 @@ def test_what_is_not_told_has_to_be_given(write):
     assert trace.grain == MIB
     assert "all extents fit 1 MiB" in " ".join(trace.info.notes)
     assert read_changes(series, capacity="1GiB", grain="4MiB").grain == 4 * MIB
+    to_the_end = [("2026-03-01", None), ("2026-03-02", write(f"65536,{MIB + 512 - 65536}\n", "end"))]
+    assert read_changes(to_the_end, capacity=MIB + 512).grain == 65536
     odd = [("2026-03-01", None), ("2026-03-02", write("0,4097\n", "odd"))]
     with pytest.raises(UsageError, match="fit no unit"):
         read_changes(odd, capacity="1GiB")
@@ -433,6 +435,7 @@ def test_what_is_not_told_has_to_be_given(write):
         ([("2026-03-01", None), ("2026-03-02", None)], {}, "no file says what changed"),
         ([("2026-03-01", THIN), ("2026-03-02", None)], {}, "only what came before the first"),
         ([("2026-03-01", None), ("2026-03-02", ebs(1, name="Blocks"))], {}, "lists all that"),
+        ([("2026-03-01", MAP), ("2026-03-02", MAP.replace(": 1,", ": 0,"))], {}, "lists all that"),
         ([("2026-03-02", None), ("2026-03-01", ebs(1))], {}, "not after"),
         ([("2026-03-01", THIN), ("2026-03-02", THIN)], {"capacity": "1GiB"}, "since snapshot 1"),
         ([("2026-03-01", None), ("2026-03-02", ebs(1))], {"capacity": "1GiB"}, "the volume has"),

@@ -211,6 +211,7 @@ def test_figures():
     assert figures.held_at_start_bytes == 5 * GRAIN
     assert figures.to_dict()["kind"] == "changes"
     assert "3, 1d to 2d apart" in figures.text()
+    assert "6 KiB an interval, 8 KiB at most" in figures.text()
     assert [one.level for one in figures.findings()] == ["note"]
     before_first = [ss.Changed([(0, 2 * GRAIN)]), ss.Changed([(0, GRAIN)]), ss.Changed([])]
     assert "4 KiB an interval, 8 KiB at most" in change_figures(made(before_first)).text()
