@@ -468,6 +468,12 @@ def test_a_first_map_tells_what_the_first_snapshot_holds(write):
     assert (trace.capacity, trace.grain) == (262144, 65536)
 
 
+def test_a_map_names_no_layer_behind_the_end_of_the_one_below(write):
+    beyond = {"start": 262144, "length": 65536, "depth": 0, "present": False, "zero": True, "data": False}
+    found = parse_changes(write(json.dumps([*json.loads(MAP), beyond])))
+    assert (found.discarded.tolist(), found.capacity) == ([[131072, 65536]], 327680)
+
+
 extents = st.lists(st.tuples(st.integers(0, 90), st.integers(0, 20)), max_size=6)
 
 
