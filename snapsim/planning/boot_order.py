@@ -16,6 +16,7 @@ from snapsim.engine.restore_order import BlockReads, LazyRestore
 from snapsim.errors import UsageError
 from snapsim.planning.lifetimes import Initial, initial_of
 from snapsim.traces.changes import needs_requests
+from snapsim.traces.pacing import pace_lines
 from snapsim.traces.trace import Moment, Trace
 from snapsim.types import READ, Int64Array
 from snapsim.units import format_duration, format_size, parse_duration, parse_size
@@ -56,6 +57,8 @@ class BootOrders:
         Where the snapshot lies.
     step_ns, jump_ns, fetch_ns : int
         What a block takes in the background in order of address, elsewhere, and on demand.  [ns]
+    time_scale : float
+        Represented time divided by real time of the recording; 1 for one that was not paced.
     assumptions : tuple of str
         What was assumed.
     provenance : Mapping
@@ -72,6 +75,7 @@ class BootOrders:
     step_ns: int
     jump_ns: int
     fetch_ns: int
+    time_scale: float
     assumptions: tuple[str, ...]
     provenance: Mapping[str, object]
 
@@ -82,13 +86,14 @@ class BootOrders:
         -------
         dict
             device, size, reads, undisturbed_ns, step_ns, jump_ns, fetch_ns, learned, orders (a dict for
-            each), assumptions, provenance.
+            each), time_scale, assumptions, provenance.
         """
         names = ("size", "reads", "undisturbed_ns", "step_ns", "jump_ns", "fetch_ns", "learned")
         return {
             "device": self.device.name,
             **{name: getattr(self, name) for name in names},
             "orders": self.frame.to_dict("records"),
+            "time_scale": self.time_scale,
             "assumptions": list(self.assumptions),
             "provenance": dict(self.provenance),
         }
@@ -104,6 +109,7 @@ class BootOrders:
         size, start = format_size(self.size), f"first {self.reads:,} reads"
         lines = [
             f"A guest on a volume of {size} that is being restored from {self.device.title}",
+            *pace_lines((self.time_scale,)),
             f"  learned from        {self.learned}",
             f"  {'order':<20}{start:<20}{'waited':<12}{'longest':<12}{'without waiting':<18}restored",
         ]
@@ -245,6 +251,7 @@ def boot_orders(
         step_ns=step,
         jump_ns=jump,
         fetch_ns=fetch,
+        time_scale=trace.info.time_scale,
         assumptions=_assumptions(same=same, waits=waits, rate=rate),
         provenance={
             "snapsim": __version__,

@@ -27,6 +27,7 @@ from snapsim.mechanisms import mechanism as find_mechanism
 from snapsim.planning.lifetimes import Initial, Progress, count_lifetimes
 from snapsim.planning.series import matrices
 from snapsim.traces.changes import needs_requests
+from snapsim.traces.pacing import pace_lines
 from snapsim.traces.trace import Trace
 from snapsim.types import FLUSH, WRITE, Int64Array
 from snapsim.units import SECOND, format_duration, format_size, parse_duration, parse_size
@@ -63,6 +64,8 @@ class Clones:
         What is copied up at a time where clones are made of objects.  [bytes]
     reset_ns : int
         From one reset of all clones to the next; 0: none.  [ns]
+    time_scales : tuple of float
+        Represented time divided by real time, for each trace; 1 where it was not paced.
     assumptions : tuple of str
         What was assumed.
     provenance : Mapping
@@ -77,6 +80,7 @@ class Clones:
     base_bytes: int
     object_bytes: int
     reset_ns: int
+    time_scales: tuple[float, ...]
     assumptions: tuple[str, ...]
     provenance: Mapping[str, object]
 
@@ -100,7 +104,7 @@ class Clones:
         -------
         dict
             mechanism, device, clones, base_bytes, peak, end, resets, freed_bytes, ways and members (a dict
-            for each row), assumptions, provenance.
+            for each row), time_scales, assumptions, provenance.
         """
         end = self.frame.iloc[-1]
         return {
@@ -114,6 +118,7 @@ class Clones:
             "freed_bytes": int(self.frame["freed_bytes"].sum()),
             "ways": self.ways.to_dict("records"),
             "members": self.members.to_dict("records"),
+            "time_scales": list(self.time_scales),
             "assumptions": list(self.assumptions),
             "provenance": dict(self.provenance),
         }
@@ -138,6 +143,7 @@ class Clones:
         base = format_size(self.base_bytes)
         lines = [
             f"{count:,} clones of a base of {base} on {self.mechanism.title}, over {span}",
+            *pace_lines(self.time_scales),
             f"  overlays            {most} at the peak, {end} at the end; {largest} in one clone at most",
         ]
         if self.reset_ns:
@@ -284,6 +290,7 @@ def clones(
         base_bytes=base,
         object_bytes=objects,
         reset_ns=clock.reset * clock.every,
+        time_scales=tuple(named[name].info.time_scale for name in counted),
         assumptions=_assumptions(named, initial, clock),
         provenance={
             "snapsim": __version__,

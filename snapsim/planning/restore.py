@@ -21,6 +21,7 @@ from snapsim.planning.lifetimes import Initial, initial_of
 from snapsim.planning.restore_contents import Progress, States, choose, moment_ns, pieces, states
 from snapsim.policy.timeline import Timeline
 from snapsim.traces.changes import needs_requests
+from snapsim.traces.pacing import pace_lines
 from snapsim.traces.trace import Trace
 from snapsim.types import FLUSH, WRITE, Int64Array
 from snapsim.units import format_duration, format_size, parse_size
@@ -55,6 +56,8 @@ class Restores:
         What the partial restore brings back.
     base : str
         What the incremental restore finds there.
+    time_scale : float
+        Represented time divided by real time of the recording; 1 for one that was not paced.
     assumptions : tuple of str
         What was assumed.
     provenance : Mapping
@@ -69,6 +72,7 @@ class Restores:
     now_ns: int
     part: str
     base: str
+    time_scale: float
     assumptions: tuple[str, ...]
     provenance: Mapping[str, object]
 
@@ -85,7 +89,7 @@ class Restores:
         -------
         dict
             mechanism, device, target, shared, now, part, base, longest, restores (a dict for each row),
-            assumptions, provenance.
+            time_scale, assumptions, provenance.
         """
         rows = self.frame.assign(taken=_texts(self.frame["taken"]))
         return {
@@ -98,6 +102,7 @@ class Restores:
             "base": self.base,
             "longest": self.longest,
             "restores": rows.to_dict("records"),
+            "time_scale": self.time_scale,
             "assumptions": list(self.assumptions),
             "provenance": dict(self.provenance),
         }
@@ -117,6 +122,7 @@ class Restores:
         lines = [
             f"Restoring from {self.mechanism.title}, {where}",
             f"  at                  {_text(self.now_ns)}, {len(kept)} snapshots are kept",
+            *pace_lines((self.time_scale,)),
         ]
         if self.frame.empty:
             return "\n".join(lines)
@@ -286,6 +292,7 @@ def restore_times(
         now_ns=now,
         part=part_text,
         base="what the volume shows" if below is None else f"the snapshot of {_text(int(taken[below]))}",
+        time_scale=trace.info.time_scale,
         assumptions=_assumptions(trace, found, known),
         provenance={
             "snapsim": __version__,

@@ -5,7 +5,7 @@ on.  Its `TraceInfo.time_scale` says by how much, and everything that names the 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -63,6 +63,17 @@ def pace(scale: float) -> str:
     '1 s stands for 6min (x360)'
     """
     return f"1 s stands for {format_duration(round(scale * SECOND))} (x{scale:.6g})"
+
+
+def pace_lines(scales: Iterable[float]) -> list[str]:
+    """Write what an answer says of the pace of its recordings: a line for each time scale but 1.
+
+    Examples
+    --------
+    >>> pace_lines([1.0, 360.0, 360.0])
+    ['  time scale          1 s stands for 6min (x360)']
+    """
+    return [f"  time scale          {pace(scale)}" for scale in sorted(set(scales)) if scale != 1]
 
 
 def paced_notes(notes: Sequence[str], scale: float) -> tuple[str, ...]:

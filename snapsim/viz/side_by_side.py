@@ -109,12 +109,16 @@ def traces_compared(frame: pd.DataFrame) -> Figure:
     UsageError
         It is another frame, or an empty one.
     """
-    needed = {"trace", *(panel.column for panel in _PANELS)}
+    needed = {"trace", "time_scale", "interval_ns", *(panel.column for panel in _PANELS)}
     if not needed <= set(frame.columns) or frame.empty:
         raise UsageError("this frame has no traces to compare: give what snapsim.compare_traces returns")
     panels = [panel for panel in _PANELS if frame[panel.column].notna().any()]
     columns = -(-len(panels) // 2)
     names = [str(name) for name in frame["trace"]]
+    labels = [
+        name if scale == 1 else f"{name} (x{scale:.6g})"
+        for name, scale in zip(names, frame["time_scale"], strict=True)
+    ]
     with style():
         fig = new_figure(figsize=(9.5, 2 * (0.6 + 0.26 * len(names))))
         grid = fig.subplots(2, columns, squeeze=False, sharey=True)
@@ -123,7 +127,7 @@ def traces_compared(frame: pd.DataFrame) -> Figure:
         for axes in grid.flatten()[len(panels) :]:
             axes.set_visible(False)
         for axes in grid[:, 0]:
-            axes.set_yticks(range(len(names)), names)
+            axes.set_yticks(range(len(names)), labels)
     paced = [
         f"{name}: {pace(scale)}" for name, scale in zip(names, frame["time_scale"], strict=True) if scale != 1
     ]

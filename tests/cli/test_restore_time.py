@@ -163,3 +163,22 @@ def test_volumes_are_dealt_out(run, two_volumes):
 )
 def test_mistakes_of_clones(refused, stored, how, message):
     assert message in refused("clones", stored, *how, status=2)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (("restore-time", *RULES), lambda answer: answer["time_scale"]),
+        (
+            ("restore-time", *RULES, "--boot", "--after", "2h", "--window", "9h"),
+            lambda answer: answer["boot"]["time_scale"],
+        ),
+        (("clones", "--count", "3"), lambda answer: answer["time_scales"][0]),
+    ],
+)
+def test_the_pace_of_a_recording_is_said(run, trace, stored, tmp_path, command, told):
+    name, *how = command
+    path = trace.stretch(2).save(tmp_path / "paced.parquet")
+    assert "\n  time scale          1 s stands for 2s (x2)\n" in run(name, path, *how).out
+    assert told(run(name, path, *how, "--json").json) == 2
+    assert "time scale" not in run(name, stored, *how).out

@@ -53,6 +53,7 @@ def test_traces_compared_has_a_bar_for_each_value_that_is_known(trace):
         "Duplicate blocks",
         "Compress to",
     ]
+    assert [text.get_text() for text in shown[0].get_yticklabels()] == ["steady", "paced (x7)", "small"]
     factors = [bar.get_width() for bar in shown[2].patches]
     np.testing.assert_allclose(factors, frame["overwrite_factor"])
     assert [text.get_text() for text in shown[5].texts] == ["33%"], "only one of the traces has digests"
