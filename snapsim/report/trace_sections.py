@@ -43,7 +43,7 @@ def about_trace(trace: Trace) -> tuple[str, list[Section]]:
 def trace_answer(summary: Summary) -> str:
     """Say in a sentence or two what a trace holds."""
     return (
-        f"{summary.requests:,} requests in {format_duration(summary.span_ns)}, "
+        f"{summary.requests:,} requests in {_span(summary)}, "
         f"{summary.write_share:.1%} of them writes: {format_size(summary.written_bytes)} written to "
         f"{format_size(summary.distinct_written_bytes[_PAGE])} of distinct 4 KiB blocks."
     )
@@ -104,7 +104,7 @@ def _numbers(summary: Summary) -> list[tuple[str, str]]:
     return [
         ("Format", summary.format),
         ("Starts", summary.start or "not recorded"),
-        ("Lasts", format_duration(summary.span_ns)),
+        ("Lasts", _span(summary)),
         ("Requests", f"{summary.requests:,}"),
         ("Reads", f"{summary.reads:,} ({format_size(summary.read_bytes)})"),
         ("Writes", f"{summary.writes:,} ({format_size(summary.written_bytes)})"),
@@ -116,6 +116,11 @@ def _numbers(summary: Summary) -> list[tuple[str, str]]:
         ("Highest byte", format_size(summary.max_end_bytes)),
         ("Not 4 KiB aligned", f"{summary.unaligned_4k_share:.1%} of requests"),
     ]
+
+
+def _span(summary: Summary) -> str:
+    span = format_duration(summary.span_ns)
+    return span if summary.time_scale == 1 else f"{span} ({pace(summary.time_scale)})"
 
 
 def _volumes(summary: Summary) -> Table | None:

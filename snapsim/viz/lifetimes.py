@@ -83,8 +83,9 @@ def _draw(panels: dict[str, Axes], coarse: CoarseMatrix, edges: FloatArray, scal
     inside.set(xlim=limits, ylim=limits)
     alive.set(xlim=limits, ylim=(0, 1), xticks=[], yticks=[])
     initial.set(xlim=(0, 1), ylim=limits, xticks=[])
-    for axis, vertical in ((inside, False), (inside, True), (initial, True)):
-        scale.apply(axis, vertical=vertical, label=False)
+    scale.apply(inside, label=False, ticks=6 if scale.calendar else 10)  # dates are wide
+    for axes in (inside, initial):
+        scale.apply(axes, vertical=True, label=False)
     inside.tick_params(labelleft=False)
     inside.set_xlabel(f"Birth: {scale.label[0].lower()}{scale.label[1:]}")
     initial.set_ylabel(f"Death: {scale.label[0].lower()}{scale.label[1:]}")

@@ -206,6 +206,12 @@ def test_a_trace_alone(trace, tmp_path):
     assert len(page.all("img")) == 3
 
 
+def test_a_paced_trace_says_so_first(trace, tmp_path):
+    page = Page(report.write_trace(trace.stretch(2), tmp_path / "trace.html"))
+    assert page.text("p")[0].startswith("72 requests in 5.92d (1 s stands for 2s (x2)), 100.0% of them")
+    assert dict(rows(page, "What arrays holds"))["Lasts"] == "5.92d (1 s stands for 2s (x2))"
+
+
 def test_a_trace_of_several_volumes(tmp_path):
     trace = ss.Trace.from_arrays(
         [0, HOUR, 2 * HOUR], ["write"] * 3, [0] * 3, [4096] * 3, volume=["a", "b", "a"]

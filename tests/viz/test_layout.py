@@ -1,7 +1,7 @@
 """What a person would see at once: text cut off at the edge, labels on top of each other."""
 
 import re
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -116,6 +116,15 @@ def test_figures_of_traces_can_be_read(draw, name):
 def test_figures_of_answers_can_be_read(name):
     for figure in _of_answers(TRACES[name]):
         _assert_readable(figure)
+
+
+def test_dates_below_a_narrow_panel_stand_apart():
+    lifetimes = ss.count_lifetimes(_trace(205 * HOUR), every="1d", block_size="64KiB")
+    dates = [box for text, box in _texts(viz.lifetime_heatmap(lifetimes)) if re.fullmatch(r"\d\d \w+", text)]
+    lowest = min(box.y0 for box in dates)
+    row = sorted((box.x0, box.x1) for box in dates if box.y0 < lowest + 2)
+    assert len(row) > 2
+    assert min(after - before for (_, before), (after, _) in pairwise(row)) > 5
 
 
 @pytest.mark.public_traces
