@@ -1,7 +1,9 @@
 """The bundled recordings are what their provenance says they are, and what the library promises of them."""
 
+import importlib.util
 import json
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,66 @@ def test_a_represented_week_has_days_and_nights_and_a_weekend(name):
 def test_some_have_discards_and_one_has_digests():
     assert sum(provenance(name)["trace"]["discards"] > 0 for name in NEW) >= 3
     assert [name for name in NAMES if provenance(name)["recording"].get("contents")] == ["file-server"]
+
+
+LOG = """\
+2026-11-23 00:00:00.000000 connection=1 Connect export="" tls=0 size=0x100000 write=1 flush=1 trim=1 zero=2
+2026-11-23 00:00:00.100000 connection=1 Read id=1 offset=0x0 count=0x200 ...
+2026-11-23 00:00:00.200000 connection=1 ...Read id=1 return=0
+2026-11-23 00:00:01.000000 connection=1 Write id=2 offset=0x1000 count=0x1000 ...
+2026-11-23 00:00:01.200000 connection=1 ...Write id=2 return=0
+2026-11-23 00:00:02.000000 connection=1 Flush id=3 ...
+2026-11-23 00:00:02.200000 connection=1 ...Flush id=3 return=0
+"""
+
+
+@pytest.fixture
+def convert(tmp_path, monkeypatch):
+    """Give a folder as record.sh leaves it, and what converts it."""
+    work, target = tmp_path / "work", tmp_path / "made" / "short"
+    work.mkdir()
+    (work / "disk.log").write_text(LOG)
+    (work / "initial-map.json").write_text("[]")
+    (work / "guest-packages.txt").write_text("dpkg 1 installed\n")
+    stat = [0] * 17
+    stat[6] = 8  # sectors written
+    (work / "provenance.toml").write_text(f"[recording]\ntime_scale = 1.0\n\n[final]\nstat = {stat}\n")
+    spec = importlib.util.spec_from_file_location("convert", ROOT / "data" / "record" / "convert.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", ["convert.py", str(work), str(target)])
+    return work, target, module.main
+
+
+def test_a_short_recording_is_not_refused_for_what_the_emulator_did(convert):
+    work, target, main = convert
+    main()
+    trace = ss.read_trace(target.with_suffix(".parquet"))
+    told = tomllib.loads(target.with_suffix(".provenance.toml").read_text())
+    assert told["trace"]["fingerprint"] == trace.fingerprint
+    assert (told["trace"]["flushes"], told["guest_counted"]["flushes"]) == (1, 0)
+    assert target.with_suffix(".guest-packages.txt").read_text() == (work / "guest-packages.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("disk.log", None, "disk.log is missing: give the WORKDIR"),
+        ("provenance.toml", "[recording]\ntime_scale = 1.0\n", "no final counts of the guest"),
+        ("disk.log", "nothing\n", "disk.log"),
+        (
+            "disk.log",
+            LOG.replace("Write", "Trim"),
+            "written_bytes: 0 in the trace, 4096 by the guest's count",
+        ),
+    ],
+)
+def test_what_cannot_be_converted_is_one_sentence(convert, name, text, message):
+    work, target, main = convert
+    (work / name).unlink() if text is None else (work / name).write_text(text)
+    with pytest.raises(SystemExit, match=message):
+        main()
+    assert not target.parent.exists()
 
 
 @pytest.mark.needs_program("bash")
