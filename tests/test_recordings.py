@@ -170,6 +170,7 @@ def test_what_cannot_be_converted_is_one_sentence(convert, name, text, message):
         (["oltp-week", "x", "--unit", "7"], "--unit must divide"),
         (["idle", "x", "--set", "speed=3"], "no parameter 'speed'"),
         (["idle", "x", "y"], "not also y"),
+        (["idle", "x", "--disk", "much"], "--disk must be a size such as 8G, not 'much'"),
     ],
 )
 def test_the_recorder_says_what_is_wrong_before_it_does_anything(tmp_path, arguments, told):

@@ -25,11 +25,8 @@ from snapsim.traces.trace import Trace
 
 SECTOR = 512  # of /sys/block/*/stat, whatever the disk's own
 TOLERANCE = 0.01
-EMULATOR = {
-    "reads": 2,
-    "read_bytes": 2 * SECTOR,
-    "flushes": 2,
-}  # before the guest's kernel started, and after it
+# what the emulator itself asks for before the guest's kernel starts, and after it
+EMULATOR = {"reads": 2, "read_bytes": 2 * SECTOR, "flushes": 2}
 LEFT = ("provenance.toml", "disk.log", "initial-map.json", "guest-packages.txt")
 
 

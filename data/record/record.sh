@@ -100,12 +100,14 @@ done
 for number in unit memory; do
     [[ ${!number} =~ ^[1-9][0-9]*$ ]] || die "--$number must be a positive whole number, not '${!number}'"
 done
+[[ $disk =~ ^[1-9][0-9]*[MGT]$ ]] || die "--disk must be a size such as 8G, not '$disk'"
 time_scale=1
 if [ $paced = yes ]; then
     [ $((3600 % unit)) = 0 ] || die "--unit must divide the 3600 seconds of a represented hour, $unit does not"
     time_scale=$((3600 / unit))
 fi
 [[ $accel =~ ^(auto|kvm|tcg)$ ]] || die "--accel must be auto, kvm or tcg, not '$accel'"
+command -v apt-get > /dev/null || die "must run on Debian: the guest is installed from the machine's own apt sources"
 [ "$(id -u)" = 0 ] || die "must run as root: installing a guest needs chroot and mount"
 needed=(debootstrap:debootstrap qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils nbdkit:nbdkit mke2fs:e2fsprogs)
 missing=()
@@ -130,7 +132,9 @@ mirror=$(awk -v suite="$suite" '$3 == suite { print $2; exit }' <<< "$sources")
 release_sources="deb $mirror $suite main"
 
 [ -z "$base" ] || { mkdir -p "$base"; base=$(cd "$base" && pwd); }
-mkdir -p "$work"
+mkdir -p "$work" 2> /dev/null && [ -w "$work" ] || die "$work is no folder that can be written to"
+free=$(df --output=avail -B 1M "$work" | tail -n 1 | tr -d " ")
+[ "$free" -ge 4096 ] || die "$work has $free MiB free; a recording needs about 4096 MiB"
 cd "$work"                         # everything below is relative, so that command lines are the same everywhere
 rm -f disk.raw disk.log disk.log.key initial-map.json console.log provenance.toml nbd.sock nbdkit.pid
 
@@ -323,7 +327,8 @@ rm -f console.pipe
 status=0; wait $qemu_pid || status=$?
 qemu_pid=''
 stop=$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ)
-kill "$nbdkit_pid"; wait "$nbdkit_pid" || true
+kill "$nbdkit_pid" 2> /dev/null || die "nbdkit ended before the guest did, so the recording is not whole; see its message above"
+wait "$nbdkit_pid" || true
 nbdkit_pid=''
 [ $status != 124 ] || die "the guest did not finish within $limit s; see $work/console.log"
 [ $status = 0 ] || die "qemu ended with status $status: $(tail -n 1 qemu.err)"
