@@ -8,6 +8,7 @@ import gzip
 import json
 import struct
 import subprocess
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 import snapsim as ss
 from snapsim.errors import SnapsimError, TraceError, UnknownFormatError, UsageError
-from snapsim.traces.change_files import CHANGE_FORMATS, ChangeFile, parse_changes
+from snapsim.traces.change_files import CHANGE_FORMATS, ChangeFile, base, parse_changes, thin_delta
 from snapsim.traces.change_files.reading import read_changes, to_grain
 from snapsim.units import GIB, KIB, MIB
 
@@ -504,6 +505,78 @@ def test_extents_are_widened_byte_by_byte(written, discarded, grain, capacity):
             if any(start <= first < start + length for start, length in table.tolist())
         ]
         assert got == ([expected] if expected else [])
+
+
+# --- long files
+
+
+@pytest.fixture
+def in_parts_of(monkeypatch):
+    def read(size):
+        for module in (base, thin_delta):
+            monkeypatch.setattr(module, "_CHUNK", size)
+
+    return read
+
+
+@pytest.mark.parametrize("size", [2, 3, 7, 64])
+@pytest.mark.parametrize("name", [name for name in SAMPLES if name != "rbd_export"])
+def test_where_a_part_of_a_file_ends_does_not_matter(write, in_parts_of, name, size):
+    content, written, discarded = SAMPLES[name]
+    in_parts_of(size)
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        for ends in ("\n", "\r\n"):
+            found = parse_changes(write(content.replace("\n", ends).encode(encoding)), format=name)
+            assert (found.written.tolist(), found.discarded.tolist()) == (written, discarded)
+    for tail in (b"\xe2", b"\xe2\x82", b"\xff"):
+        with pytest.raises(TraceError):
+            parse_changes(write(content.rstrip().encode() + tail), format=name)
+
+
+def long_file(name, n):
+    """Return n extents, each of which goes on where the one before ends."""
+    match name:
+        case "thin_delta":
+            rows = "".join(f'<different begin="{row}" length="1"/>\n' for row in range(n))
+            return f'<superblock data_block_size="128"><diff>{rows}</diff></superblock>'
+        case "rbd":
+            return "Offset Length Type\n" + "".join(f"{row * 4096} 4096 data\n" for row in range(n))
+        case "rbd_json":
+            rows = ({"offset": row * 4096, "length": 4096, "exists": "true"} for row in range(n))
+            return json.dumps(list(rows))
+        case "ebs":
+            pages = (ebs(row, row + 1, token="x" if row + 2 < n else None) for row in range(0, n, 2))
+            return "\n".join(pages)
+        case "vmware":
+            return "\n".join(vmware((row * 4096, 4096), begin=row * 4096, length=4096) for row in range(n))
+        case "qemu_map":
+            flags = {"depth": 0, "present": True, "zero": False, "data": True}
+            return json.dumps([{"start": row * 4096, "length": 4096, **flags} for row in range(n)])
+        case "list":
+            return "offset,length\n" + "".join(f"{row * 4096},4096\n" for row in range(n))
+        case "list_json":
+            return json.dumps([[row * 4096, 4096] for row in range(n)])
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLES if name != "rbd_export"])
+def test_memory_does_not_follow_the_file(write, in_parts_of, name):
+    n = 10_000
+    path = write(long_file(name, n))
+    in_parts_of(4096)
+    parse_changes(write(long_file(name, 10), "warm"), format=name)
+    tracemalloc.start()
+    try:
+        found = parse_changes(path, format=name)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.written[:, 1].tolist() == [n * (found.grain or 4096)]
+    assert peak < 100_000 < path.stat().st_size
+
+
+def test_a_line_without_an_end_is_refused(write):
+    with pytest.raises(TraceError, match="line 2: is longer than any line of a list"):
+        parse_changes(write("offset,length\n" + "1" * (3 << 20)), format="list")
 
 
 @pytest.mark.parametrize("name", SAMPLES)

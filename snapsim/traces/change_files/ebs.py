@@ -16,20 +16,16 @@ _CHANGED, _ALL = "ChangedBlocks", "Blocks"
 
 
 def _parse(source: Source) -> ChangeFile:
-    pages = list(_pages(source))
-    if not pages:
-        refuse(source, "", "is empty")
     facts = set()
     written, discarded = Runs(source), Runs(source)
-    for number, (where, page) in enumerate(pages, start=1):
+    where, more = "", True
+    for where, page in _pages(source):
+        if not more:
+            refuse(source, where, "the page before has no NextToken, and yet this one follows: two listings")
         kinds = [name for name in (_CHANGED, _ALL) if isinstance(page, dict) and name in page]
         if len(kinds) != 1 or not isinstance(page[kinds[0]], list):
             refuse(source, where, f"should be a page of EBS with a list {_CHANGED} or {_ALL}")
         more = bool(page.get("NextToken"))
-        if more and number == len(pages):
-            refuse(source, where, "NextToken says that more pages follow: ask for them, and append them")
-        if not more and number < len(pages):
-            refuse(source, where, "no NextToken, and yet a page follows: the file holds two listings")
         block = field(source, where, page, "BlockSize")
         facts.add((kinds[0], block, field(source, where, page, "VolumeSize") * GIB))
         for index, entry in enumerate(page[kinds[0]]):
@@ -39,11 +35,15 @@ def _parse(source: Source) -> ChangeFile:
             if gone and not entry.get("FirstBlockToken"):
                 refuse(source, at, "has neither FirstBlockToken nor SecondBlockToken")
             (discarded if gone else written).add(place, block, at)
+    if not facts:
+        refuse(source, "", "is empty")
+    if more:
+        refuse(source, where, "NextToken says that more pages follow: ask for them, and append them")
     if len(facts) > 1:
         refuse(source, "", "pages differ in what they list, in BlockSize or in VolumeSize")
     ((kind, block, capacity),) = facts
     if not block or not capacity:
-        refuse(source, pages[0][0], "BlockSize and VolumeSize have to be more than 0")
+        refuse(source, where, "BlockSize and VolumeSize have to be more than 0")
     return ChangeFile(written.table(), discarded.table(), grain=block, capacity=capacity, whole=kind == _ALL)
 
 

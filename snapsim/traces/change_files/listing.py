@@ -11,9 +11,9 @@ from snapsim.traces.change_files.base import (
     ChangeFile,
     ChangeFormat,
     Runs,
-    documents,
+    entries,
+    lines,
     refuse,
-    text_of,
     whole,
 )
 from snapsim.traces.source import Source
@@ -67,7 +67,7 @@ class _List:
 
 def _parse(source: Source) -> ChangeFile:
     found, columns = _List(source), None
-    for number, line in enumerate(text_of(source).splitlines(), start=1):
+    for number, line in lines(source):
         where, text = f"line {number}", line.split("#")[0].strip()
         if not text or _RULE.fullmatch(text):
             continue
@@ -85,12 +85,7 @@ def _parse(source: Source) -> ChangeFile:
 
 def _parse_json(source: Source) -> ChangeFile:
     found = _List(source)
-    values = list(documents(source))
-    if len(values) != 1 or not isinstance(values[0][1], list):
-        refuse(source, "", "should be one list of objects with offset and length, or of pairs")
-    where, entries = values[0]
-    for index, entry in enumerate(entries):
-        at = f"{where}, entry {index}"
+    for at, entry in entries(source, "should be one list of objects with offset and length, or of pairs"):
         if isinstance(entry, dict):
             found.add(at, found.columns(at, entry), list(entry.values()))
         elif isinstance(entry, list):

@@ -5,21 +5,16 @@ As a change it is that of the topmost file (depth 0); of a first snapshot it is 
 
 import re
 
-from snapsim.traces.change_files.base import ChangeFile, ChangeFormat, Runs, documents, field, refuse
+from snapsim.traces.change_files.base import ChangeFile, ChangeFormat, Runs, entries, field, refuse
 from snapsim.traces.source import Source
 
 __all__ = ["QEMU_MAP"]
 
 
 def _parse(source: Source) -> ChangeFile:
-    values = list(documents(source))
-    if len(values) != 1 or not isinstance(values[0][1], list):
-        refuse(source, "", "should be one list, as qemu-img map --output=json prints it")
-    where, entries = values[0]
     written, discarded, held = Runs(source), Runs(source), Runs(source)
     deepest = covered = 0
-    for index, entry in enumerate(entries):
-        at = f"{where}, entry {index}"
+    for at, entry in entries(source, "should be one list, as qemu-img map --output=json prints it"):
         start, length, depth = (field(source, at, entry, name) for name in ("start", "length", "depth"))
         flags = {name: entry.get(name, name == "present") for name in ("data", "zero", "present")}
         wrong = next((name for name, flag in flags.items() if not isinstance(flag, bool)), None)

@@ -6,10 +6,10 @@ from snapsim.traces.change_files.base import (
     ChangeFile,
     ChangeFormat,
     Runs,
-    documents,
+    entries,
     field,
+    lines,
     refuse,
-    text_of,
     whole,
 )
 from snapsim.traces.source import Source
@@ -21,13 +21,8 @@ _TYPES = {"data": True, "zero": False}
 
 
 def _parse_json(source: Source) -> ChangeFile:
-    values = list(documents(source))
-    if len(values) != 1 or not isinstance(values[0][1], list):
-        refuse(source, "", "should be one list, as rbd diff --format json prints it")
     runs = {True: Runs(source), False: Runs(source)}
-    where, entries = values[0]
-    for index, entry in enumerate(entries):
-        at = f"{where}, entry {index}"
+    for at, entry in entries(source, "should be one list, as rbd diff --format json prints it"):
         offset, length = (field(source, at, entry, name) for name in ("offset", "length"))
         exists = entry.get("exists")
         if not isinstance(exists, str | bool) or exists not in _EXISTS:
@@ -38,20 +33,25 @@ def _parse_json(source: Source) -> ChangeFile:
 
 def _parse_text(source: Source) -> ChangeFile:
     runs = {True: Runs(source), False: Runs(source)}
-    head, *lines = text_of(source).splitlines() or [""]
+    found = lines(source)
+    _, head = next(found, (1, ""))
     if head.split() != ["Offset", "Length", "Type"]:
-        refuse(source, "line 1", f"is {head!r:.60}, and should be Offset Length Type")
-    for number, line in enumerate(lines, start=2):
-        words = line.split()
+        refuse(source, "line 1", f"is {head.rstrip()!r:.60}, and should be Offset Length Type")
+    for number, line in found:
+        at, words = f"line {number}", line.split()
         if not words:
             continue
         if len(words) != 3 or words[2] not in _TYPES:
-            refuse(source, f"line {number}", f"is {line!r:.60}, and should be offset, length, data or zero")
+            refuse(
+                source,
+                f"line {number}",
+                f"is {line.rstrip()!r:.60}, and should be offset, length, data or zero",
+            )
         offset, length = (
-            whole(source, f"line {number}, {name}", word)
+            whole(source, f"{at}, {name}", word)
             for name, word in zip(("Offset", "Length"), words[:2], strict=True)
         )
-        runs[_TYPES[words[2]]].add(offset, length, f"line {number}")
+        runs[_TYPES[words[2]]].add(offset, length, at)
     return ChangeFile(runs[True].table(), runs[False].table())
 
 

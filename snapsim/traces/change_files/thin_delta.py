@@ -6,12 +6,13 @@ its own, or with --verbose a `range` inside one (one release writes `rang` insid
 
 from xml.parsers import expat
 
-from snapsim.traces.change_files.base import ChangeFile, ChangeFormat, Runs, contents, refuse, whole
+from snapsim.traces.change_files.base import ChangeFile, ChangeFormat, Runs, refuse, whole
 from snapsim.traces.source import Source
 
 __all__ = ["THIN_DELTA"]
 
 _SECTOR = 512
+_CHUNK = 1 << 20
 _KINDS = ("same", "different", "left_only", "right_only")
 
 
@@ -70,7 +71,10 @@ def _parse(source: Source) -> ChangeFile:
     handler = _Handler(source, parser)
     parser.StartElementHandler, parser.EndElementHandler = handler.start, handler.end
     try:
-        parser.Parse(contents(source), True)
+        with source.binary() as stream:
+            while part := stream.read(_CHUNK):
+                parser.Parse(part, False)
+        parser.Parse(b"", True)
     except expat.ExpatError as error:
         refuse(source, f"line {error.lineno}", f"is no XML, or is cut off ({expat.ErrorString(error.code)})")
     if handler.compared is None:
