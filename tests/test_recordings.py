@@ -47,6 +47,9 @@ def test_the_trace_has_the_figures_of_its_provenance(name):
         key for key, value in told["trace"].items() if key in measured and not isinstance(value, dict | float)
     ]
     assert {"requests", "writes", "written_bytes", "span_ns", "fingerprint"} <= set(common)
+    assert set(told["trace"]) <= {*measured, "real_seconds", "represented_seconds"}, "figures by other names"
+    for key, sizes in told["trace"].items():
+        assert not isinstance(sizes, dict) or sizes == measured[key]
     assert {key: told["trace"][key] for key in common} == {key: measured[key] for key in common}
     assert told["trace"]["span_seconds"] == pytest.approx(measured["span_seconds"], abs=1e-6)
     assert told["trace"]["time_scale"] == told["recording"]["time_scale"] == trace.info.time_scale
