@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import snapsim as ss
 from snapsim.errors import SnapsimError, TraceError, UnknownFormatError, UsageError
-from snapsim.traces.change_files import CHANGE_FORMATS, ChangeFile, base, parse_changes, thin_delta
+from snapsim.traces.change_files import CHANGE_FORMATS, ChangeFile, parse_changes, parts, thin_delta
 from snapsim.traces.change_files.reading import read_changes, to_grain
 from snapsim.units import GIB, KIB, MIB
 
@@ -513,7 +513,7 @@ def test_extents_are_widened_byte_by_byte(written, discarded, grain, capacity):
 @pytest.fixture
 def in_parts_of(monkeypatch):
     def read(size):
-        for module in (base, thin_delta):
+        for module in (parts, thin_delta):
             monkeypatch.setattr(module, "_CHUNK", size)
 
     return read

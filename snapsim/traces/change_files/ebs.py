@@ -6,7 +6,8 @@ A block whose SecondBlockToken is missing is in the first snapshot only.  Volume
 import re
 from typing import Any
 
-from snapsim.traces.change_files.base import ChangeFile, ChangeFormat, Runs, documents, field, refuse
+from snapsim.traces.change_files.base import ChangeFile, ChangeFormat, Runs, field, refuse
+from snapsim.traces.change_files.parts import documents
 from snapsim.traces.source import Source
 from snapsim.units import GIB
 

@@ -11,11 +11,10 @@ from snapsim.traces.change_files.base import (
     ChangeFile,
     ChangeFormat,
     Runs,
-    entries,
-    lines,
     refuse,
     whole,
 )
+from snapsim.traces.change_files.parts import entries, lines
 from snapsim.traces.source import Source
 
 __all__ = ["LIST", "LIST_JSON"]

@@ -5,7 +5,8 @@ As a change it is that of the topmost file (depth 0); of a first snapshot it is 
 
 import re
 
-from snapsim.traces.change_files.base import ChangeFile, ChangeFormat, Runs, entries, field, refuse
+from snapsim.traces.change_files.base import ChangeFile, ChangeFormat, Runs, field, refuse
+from snapsim.traces.change_files.parts import entries
 from snapsim.traces.source import Source
 
 __all__ = ["QEMU_MAP"]

@@ -6,12 +6,11 @@ from snapsim.traces.change_files.base import (
     ChangeFile,
     ChangeFormat,
     Runs,
-    entries,
     field,
-    lines,
     refuse,
     whole,
 )
+from snapsim.traces.change_files.parts import entries, lines
 from snapsim.traces.source import Source
 
 __all__ = ["RBD_JSON", "RBD_TEXT"]

@@ -7,7 +7,8 @@ Field names are taken in any case, since PowerShell and the SDKs write them diff
 import re
 from typing import Any
 
-from snapsim.traces.change_files.base import ChangeFile, ChangeFormat, Runs, documents, field, refuse
+from snapsim.traces.change_files.base import ChangeFile, ChangeFormat, Runs, field, refuse
+from snapsim.traces.change_files.parts import documents
 from snapsim.traces.source import Source
 
 __all__ = ["VMWARE"]
