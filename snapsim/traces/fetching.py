@@ -1,7 +1,6 @@
 """Downloads of public traces: only when asked for, checked, kept in one folder of the user's cache."""
 
 import hashlib
-import logging
 import os
 import re
 from collections.abc import Iterator
@@ -116,16 +115,12 @@ def fetch(one: PublicSet, file: PublicFile, folder: Path | None = None) -> Path:
     import pooch
 
     part = path.with_name(f"{file.name}.part")
+    # not pooch.retrieve: a killed one leaves a file of a new name each time, and its files are private
+    download = pooch.HTTPDownloader(timeout=_TIMEOUT, headers={"Accept-Encoding": "identity"})
     try:
-        with _explained(file, path), _quiet(pooch.get_logger()):
-            part.unlink(missing_ok=True)  # of a run that was killed: pooch would take it for the file
-            pooch.retrieve(
-                file.address,
-                known_hash=None,  # checked below, where the message can say what to do
-                fname=part.name,
-                path=part.parent,
-                downloader=pooch.HTTPDownloader(timeout=_TIMEOUT, headers={"Accept-Encoding": "identity"}),
-            )
+        with _explained(file, path):
+            part.parent.mkdir(parents=True, exist_ok=True)
+            download(file.address, str(part), None)
         _check(part, file)
         part.replace(path)
     finally:
@@ -179,14 +174,3 @@ def _explained(file: PublicFile, path: Path) -> Iterator[None]:
             reason = "the server cannot be reached, or the connection broke; is this machine connected?"
         msg = f"{file.address} cannot be downloaded: {reason}"
         raise DownloadError(msg) from error
-
-
-@contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Let the command say what happens, not the library."""
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

@@ -239,6 +239,24 @@ def test_what_a_killed_download_left_is_not_taken_for_the_file(server, cache):
     assert fetching.fetch(one, one.files[0]).read_bytes() == DATA
 
 
+def test_a_download_uses_one_other_name_only_and_others_may_read_it(server, cache, monkeypatch):
+    one = small(server[0])
+    check, there = fetching._check, []
+
+    def looked_at(path, file):
+        there.extend(path.parent.iterdir())
+        check(path, file)
+
+    monkeypatch.setattr(fetching, "_check", looked_at)
+    before = os.umask(0o022)
+    try:
+        path = fetching.fetch(one, one.files[0])
+    finally:
+        os.umask(before)
+    assert there == [cache / "small" / "io.csv.part"], "what a kill leaves is what the next run replaces"
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
 def test_a_set_behind_a_click_is_refused_with_where_to_go():
     with pytest.raises(UsageError, match=r"Go to https://iotta.snia.org/.* and accept the SNIA licence"):
         fetching.downloads(library.public_set("msr-cambridge"))
