@@ -135,7 +135,9 @@ def unix_ns(when: When) -> int:
         stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
         return int(stamp.as_unit("ns").value)
     except (ValueError, TypeError, OverflowError) as error:
-        msg = f'{when!r} is not a point in time: write it like "2026-03-01T12:00Z" or as ns since 1970'
+        msg = f'{when!r} is not a point in time: write it like "2026-03-01T12:00Z"'
+        if not isinstance(when, str):  # a command line knows no numbers
+            msg += ", or give whole nanoseconds since 1970"
         raise UsageError(msg) from error
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,9 @@ class ChangeInfo:
     def of(cls, *, grain: int, instants: Any, names: Any, initial: Any) -> "ChangeInfo":
         """Make it from what JSON holds."""
         extents = None if initial is None else tuple((offset, length) for offset, length in initial)
+        if grain < 1 or not instants or any(after <= before for before, after in pairwise(instants)):
+            msg = "its grain or its snapshots cannot be"
+            raise ValueError(msg)
         return cls(grain, tuple(instants), tuple(names), extents)
 
 

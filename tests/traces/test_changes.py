@@ -1,5 +1,7 @@
 """Change traces: what they are made of, what is refused, that they survive being stored."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ import snapsim as ss
 from snapsim.errors import TraceError, UnitError, UsageError, VolumeSelectionError
 from snapsim.traces import statistics
 from snapsim.traces.change_figures import change_figures
+from snapsim.traces.info import TraceInfo
 from snapsim.traces.privacy import permuted
 from snapsim.types import DISCARD, WRITE
 from snapsim.units import DAY, MIB
@@ -199,6 +202,14 @@ def test_a_scale_that_leaves_no_time_between_two_snapshots_is_named():
     with pytest.raises(UsageError, match=r"a time scale of 0\.5 puts two snapshots at one nanosecond"):
         trace.stretch(0.5)
     assert trace.stretch(2).instants.tolist() == [0, 2, 2 * DAY]
+
+
+@pytest.mark.parametrize("damage", [{"grain": 0}, {"grain": None}, {"instants": []}, {"instants": [2, 1]}])
+def test_stored_snapshots_that_cannot_be_are_refused(damage):
+    values = json.loads(made().info.to_json())
+    values["changes"] |= damage
+    with pytest.raises((ValueError, TypeError)):
+        TraceInfo.from_json(json.dumps(values))
 
 
 def test_figures():
