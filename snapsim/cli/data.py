@@ -239,7 +239,7 @@ def files_of(name: str, part: str = "trace") -> list[Path]:
     if not isinstance(one, PublicSet):
         return [{"trace": one.path, "initial-map": one.initial_map, "provenance": one.provenance_path}[part]]
     if part != "trace":
-        raise UsageError(f"{name} is a public set: only recordings have a {part}")
+        raise UsageError(f"{name} is a public set: only recordings have what --part {part} prints")
     found = [place(one, each) for each in one.files if fetched(one, each)]
     if not found:
         if one.files:

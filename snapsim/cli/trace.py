@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from snapsim.cli.app import group
 from snapsim.cli.output import check_writable, print_json, print_table
 from snapsim.cli.progress import bar
-from snapsim.cli.reading import File, Json, Reading, contents_of, findings_of, load, summary_of
+from snapsim.cli.reading import File, Json, Reading, contents_of, findings_of, load, named, summary_of
 from snapsim.cli.wording import worded
 from snapsim.errors import UsageError
 
@@ -102,7 +102,8 @@ def convert(
     UsageError
         There is no target, or something else is in its place.
     """
-    *sources, target = files
+    *typed, target = files
+    sources = [named(source) for source in typed]
     if not sources:
         raise UsageError(f"only {target} is given: name the files to convert, and after them what to write")
     _check_target(target)

@@ -18,6 +18,8 @@ from snapsim.policy.explaining import aligned
 from snapsim.policy.policy import Policy
 from snapsim.policy.timeline import Timeline
 from snapsim.traces.changes import between
+from snapsim.traces.pacing import pace
+from snapsim.traces.trace import Trace
 from snapsim.tuning.bounds import clairvoyant
 from snapsim.tuning.ladder import Ladder, recovery_ladder
 from snapsim.units import format_duration, format_size
@@ -144,12 +146,15 @@ class SideBySide:
             )
             for _, row in self.space.iterrows()
         ]
+        origin = None if self.lifetimes is None else self.lifetimes.origin
+        scale = origin.info.time_scale if isinstance(origin, Trace) else 1
         heads = ("snapshot data", "peak", "mean", "at the end", "least possible", "steady state reached")
         return [
             "",
             *aligned(heads, rows),
             "least possible: at the end, chosen with hindsight, nowhere sparser than the policy ever was",
-            *between(None if self.lifetimes is None else self.lifetimes.origin),
+            *([] if scale == 1 else [f"the recording was paced: {pace(scale)}"]),
+            *between(origin),
         ]
 
 

@@ -79,6 +79,12 @@ def test_path_of_each_part(run):
     }
 
 
+def test_a_recording_is_converted_by_its_name(run, tmp_path):
+    got = run("trace", "convert", "@idle", tmp_path / "idle.parquet")
+    assert got.status == 0, got.err
+    assert ss.read_trace(tmp_path / "idle.parquet").fingerprint == ss.recorded("idle").fingerprint
+
+
 def test_commands_take_a_recording_by_its_name(run, refused, tmp_path, monkeypatch):
     by_name = run("trace", "stats", "@postgres", "--json").json
     assert by_name == run("trace", "stats", ss.recorded("postgres").path, "--json").json
@@ -94,7 +100,10 @@ def test_commands_take_a_recording_by_its_name(run, refused, tmp_path, monkeypat
         (["show", "postgress"], "did you mean 'postgres'"),
         (["path", "hp-ajw"], "was not fetched yet: snapsim data fetch hp-ajw"),
         (["path", "msr-cambridge"], "is not here: go to https://iotta.snia.org"),
-        (["path", "msr-cambridge", "--part", "provenance"], "only recordings have a provenance"),
+        (
+            ["path", "msr-cambridge", "--part", "provenance"],
+            "only recordings have what --part provenance prints",
+        ),
         (["fetch", "postgres"], "comes with snapsim"),
         (["fetch", "msr-cambridge", "--yes"], "Go to https://iotta.snia.org"),
         (["fetch", "small", "--to", "nowhere"], "nowhere is no folder"),

@@ -65,12 +65,18 @@ def test_ladders_are_those_of_each_policy(answer):
         pd.testing.assert_frame_equal(own, ss.recovery_ladder(timeline).reset_index(drop=True))
 
 
-def test_text_says_all_of_it(answer):
+def test_text_says_all_of_it(answer, lifetimes):
     text = answer.text()
     assert "age" in text
     assert "short: median, worst" in text
     assert EVERYTHING in text
     assert "least possible" in text
+    assert "paced" not in text
+    paced = ss.count_lifetimes(lifetimes.origin.stretch(2), every="1h", block_size="64KiB")
+    assert (
+        "\nthe recording was paced: 1 s stands for 2s (x2)"
+        in ss.side_by_side(POLICIES, lifetimes=paced).text()
+    )
 
 
 def test_a_summary_is_plain(answer):
