@@ -35,6 +35,10 @@ class ChangeInfo:
     names: tuple[str, ...] = ()
     initial: tuple[tuple[int, int], ...] | None = None
 
+    def __post_init__(self) -> None:
+        """Keep names that can be printed and stored."""
+        object.__setattr__(self, "names", tuple(map(_printable, self.names)))
+
     @classmethod
     def of(cls, *, grain: int, instants: Any, names: Any, initial: Any) -> "ChangeInfo":
         """Make it from what JSON holds."""
@@ -115,6 +119,10 @@ class TraceInfo:
     contents: str = ""
     changes: ChangeInfo | None = None
 
+    def __post_init__(self) -> None:
+        """Keep names that can be printed and stored: a file's name may be no text."""
+        object.__setattr__(self, "source", _printable(self.source))
+
     def to_json(self) -> str:
         """Write it as JSON text."""
         return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True)
@@ -135,6 +143,10 @@ class TraceInfo:
         if values.get("changes") is not None:
             values["changes"] = ChangeInfo.of(**values["changes"])
         return cls(**values)
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "replace").decode()
 
 
 def kinds_text(kinds: Mapping[str, int]) -> str:

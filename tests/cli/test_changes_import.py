@@ -1,6 +1,7 @@
 """`snapsim changes import`, as people run it, and what they get wrong."""
 
 import json
+import os
 
 import pytest
 
@@ -27,6 +28,15 @@ def test_files_become_a_trace(files, capsys):
     assert (trace.grain, trace.capacity, trace.initial) == (65536, 1 << 20, None)
     assert "all extents fit 64 KiB" in " ".join(trace.info.notes)
     assert main(["simulate", "c.parquet", "--schedule", "@daily", "--keep-daily", "7"]) == 0
+
+
+def test_a_file_whose_name_is_no_text(files, capsys):
+    name = os.fsdecode(b"\xff.csv")
+    (files / name).write_text("offset,length\n0,65536\n")
+    words = ["2026-03-01=", f"2026-03-02={name}", "--capacity", "1MiB", "-o", "c.parquet"]
+    assert main(["changes", "import", *words]) == 0
+    assert "?.csv" in capsys.readouterr().out
+    assert ss.read_trace("c.parquet").info.source == "?.csv"
 
 
 def test_help_names_every_format(capsys):
