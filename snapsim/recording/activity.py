@@ -41,4 +41,4 @@ class Activity:
             else:
                 self.requests += 1
                 if action in {b"Write", b"Zero"}:
-                    self.written += int(length, 16)
+                    self.written += int(length or b"0", 16)  # none: a line cut off by a kill or a full disk

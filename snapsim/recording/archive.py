@@ -14,6 +14,8 @@ from pathlib import Path
 
 import zstandard
 
+from snapsim.errors import RecordingError
+
 LOG = "disk.log"
 ARCHIVE = "disk.log.zst"
 
@@ -49,11 +51,24 @@ class Archive:
         How far it went.
     keep : callable
         Called with each new position, to make it last before the log is cut.
+
+    Raises
+    ------
+    RecordingError
+        The archive is shorter than it was.
     """
 
     def __init__(self, folder: Path, position: Position, keep: Callable[[Position], None]) -> None:
         self.log, self.archive = folder / LOG, folder / ARCHIVE
-        self.position = position
+        there = self.archive.stat().st_size if self.archive.exists() else 0
+        if there < position.archive:
+            msg = (
+                f"{self.archive} has {there} bytes, and had {position.archive}: put it back whole, or "
+                "begin a new recording"
+            )
+            raise RecordingError(msg)
+        # a log that is shorter than what was archived of it was emptied or removed since: it begins anew
+        self.position = position = replace(position, log=min(position.log, self._size()))
         self.wanted = True  # False: lines are thrown away, the disk goes on being served
         self._keep = keep
         self._seen = position.log
@@ -61,7 +76,17 @@ class Archive:
     @property
     def waiting(self) -> int:
         """Bytes of the log that are not archived.  [bytes]"""
-        return (self.log.stat().st_size if self.log.exists() else 0) - self.position.log
+        return self._size() - self.position.log
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was logged."""
+        return self.position.archive > 0 or self._size() > 0
+
+    def cut_torn_line(self) -> None:
+        """Cut off the line in which the log's writer was killed; to be called when `news` has no more."""
+        if self._size() > self._seen:
+            os.truncate(self.log, self._seen)
 
     def news(self) -> Iterator[bytes]:
         """Yield whole lines that were not yielded before, in pieces."""
@@ -89,6 +114,9 @@ class Archive:
             archive.flush()
             os.fsync(archive.fileno())
             self._advance(Position(log=end, archive=os.fstat(archive.fileno()).st_size))
+
+    def _size(self) -> int:
+        return self.log.stat().st_size if self.log.exists() else 0
 
     def _advance(self, position: Position) -> None:
         self.position = position

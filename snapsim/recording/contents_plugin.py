@@ -9,6 +9,7 @@ The log has the lines of nbdkit's own log filter (times in UTC), and in those of
 nbdkit's interpreter may have nothing but the standard library: so has this file.
 """
 
+import contextlib
 import ctypes
 import errno
 import importlib.util
@@ -56,15 +57,20 @@ class _Recorder:
         self.log = os.open(
             _settings["logfile"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | fresh, 0o600
         )
+        self.logging = threading.Lock()
         self.key = _key(Path(_settings["key"] or f"{_settings['logfile']}.key"))
         self.libc = ctypes.CDLL(None, use_errno=True)
         self.libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
     def line(self, time_ns: int, text: str) -> None:
-        """Log a line."""
+        """Log a line, whole or not at all: where the disk of the log is full, the guest's goes on without."""
         seconds, rest = divmod(time_ns, 10**9)
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
-        os.write(self.log, f"{stamp}.{rest // 1000:06d} {text}\n".encode())
+        line = f"{stamp}.{rest // 1000:06d} {text}\n".encode()
+        with self.logging, contextlib.suppress(OSError):
+            written = os.write(self.log, line)
+            if written < len(line):
+                os.ftruncate(self.log, os.fstat(self.log).st_size - written)
 
     def fallocate(self, mode: int, offset: int, length: int) -> bool:
         """Change the allocation; tell whether the file system can."""
@@ -117,10 +123,15 @@ def _key(path: Path) -> bytes:
     try:
         return bytes.fromhex(path.read_text())
     except FileNotFoundError:
-        key = secrets.token_bytes(32)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        os.write(descriptor, key.hex().encode())
-        os.close(descriptor)
+        key, part = secrets.token_bytes(32), path.with_name(f".{path.name}.part")
+        part.unlink(missing_ok=True)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(descriptor, key.hex().encode())  # on a full disk: an empty file would be an empty key
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        part.replace(path)
         return key
 
 

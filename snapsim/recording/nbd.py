@@ -20,6 +20,7 @@ from snapsim.recording import serving
 from snapsim.recording.activity import Activity
 from snapsim.recording.archive import ARCHIVE, Archive, Position
 from snapsim.recording.folder import STATE, alone, read_state, write_state
+from snapsim.recording.image_locks import in_use
 from snapsim.recording.serving import SOCKET, Served
 from snapsim.traces.atomic import replacing
 from snapsim.traces.formats import convert_trace, open_trace
@@ -28,11 +29,12 @@ from snapsim.traces.privacy import permuted, permuted_extents
 if TYPE_CHECKING:
     from snapsim.traces.trace import Trace
 
-__all__ = ["KIND", "Finished", "NbdRecorder", "finish", "prepare"]
+__all__ = ["KIND", "Finished", "NbdRecorder", "agree", "finish", "prepare"]
 
 KIND = "nbd"
 MAP = "initial-map.json"
 _LONGEST_SOCKET = 107  # bytes, by the kernel
+_CRAMPED = 1 << 20  # bytes
 _PACKAGES = {
     "nbdkit": "nbdkit",
     "qemu-img": "qemu-utils",
@@ -76,19 +78,27 @@ def prepare(
     if folder.exists():
         msg = f"{folder} exists: take the recording up again with --resume, or choose another name"
         raise UsageError(msg)
-    image, folder = image.resolve(), folder.absolute()
+    image, folder = image.resolve(), folder.resolve()
     socket = (socket or folder / SOCKET).absolute()
     if len(str(socket).encode()) > _LONGEST_SOCKET:
         msg = f"the socket's path, {socket}, is longer than {_LONGEST_SOCKET} bytes: choose one with --socket"
         raise UsageError(msg)
     for program in ("nbdkit", "qemu-img"):
         _need(program)
-    found = image_format or str(_qemu_img("info", "--output=json", "-U", str(image))["format"])
+    try:
+        busy = in_use(image)
+    except OSError as error:
+        msg = f"{image} cannot be read: {error.strerror or error}"
+        raise RecordingError(msg) from None
+    if busy:
+        msg = f"{image} is in use: end the guest or the program that has it open, and then record it"
+        raise RecordingError(msg)
+    found = image_format or str(_qemu_img("info", "--output=json", str(image))["format"])
     if found != "raw":
         _need("qemu-nbd")
     if contents:
         _need_contents(image, found)
-    extents = _qemu_img("map", "--output=json", "-U", "-f", found, str(image))
+    extents = _qemu_img("map", "--output=json", "-f", found, str(image))
     state = {
         "kind": KIND,
         "image": str(image),
@@ -111,6 +121,50 @@ def prepare(
         raise RecordingError(msg) from None
 
 
+def agree(
+    folder: Path,
+    *,
+    image: Path,
+    socket: Path | None = None,
+    image_format: str | None = None,
+    contents: bool = False,
+) -> None:
+    """Refuse to take up a recording as another one than it is.
+
+    Parameters
+    ----------
+    folder : Path
+        The recording.
+    image : Path
+        The disk.
+    socket : Path, optional
+        Where clients connect.
+    image_format : str, optional
+        "raw", "qcow2", ...
+    contents : bool
+        Whether fingerprints are asked for.
+
+    Raises
+    ------
+    UsageError
+        It is of another image, or was begun with other options.
+    RecordingError
+        The folder is no such recording.
+    """
+    state = _state(folder)
+    if (found := str(image.resolve())) != state["image"]:
+        msg = f"{folder} is a recording of {state['image']}, not of {found}"
+        raise UsageError(msg)
+    if contents and not state["contents"]:
+        msg = f"{folder} was begun without --contents, and cannot have them from the middle on"
+        raise UsageError(msg)
+    for name, value in (("image_format", image_format), ("socket", socket and str(socket.absolute()))):
+        if value is not None and value != state[name]:
+            option = f"--{name.replace('_', '-')}"
+            msg = f"{option} {value}: {folder} was begun with {state[name]}; resume it without {option}"
+            raise UsageError(msg)
+
+
 class NbdRecorder:
     """Serves an image and follows the log of what its clients ask.
 
@@ -127,7 +181,7 @@ class NbdRecorder:
     """
 
     def __init__(self, folder: Path, *, rotate_bytes: int = 64 << 20, linger_seconds: float = 10.0) -> None:
-        self.folder = folder.absolute()
+        self.folder = folder.resolve()  # by whatever name it is called, its servers are known by this one
         self._state = _state(self.folder)
         there = int(self._state["connected"])
         self.activity = Activity(connected=there, clients=there)
@@ -156,6 +210,11 @@ class NbdRecorder:
         return serving.alive(self.folder)
 
     @property
+    def cramped(self) -> bool:
+        """Whether the disk of the recording is all but full."""
+        return shutil.disk_usage(self.folder).free < _CRAMPED
+
+    @property
     def idle(self) -> bool:
         """Whether the last client left, and stayed away."""
         return self._left is not None and time.monotonic() - self._left >= self._linger
@@ -175,9 +234,18 @@ class NbdRecorder:
         """
         if self.serving:
             return False
+        if self._state["contents"] and self.archive.begun and not (self.folder / serving.KEY).exists():
+            msg = (
+                f"{self.folder / serving.KEY} is gone, and what follows could not be compared with what was "
+                "recorded: put it back, or make a trace of the recording with snapsim record finish"
+            )
+            raise RecordingError(msg)
         for _ in self.archive.news():  # what the server before this one wrote last
             pass
+        self.archive.cut_torn_line()
         self.activity = Activity()
+        self.archive.rotate()
+        self._keep(self.archive.position)  # its clients are gone: whoever is killed next, they do not count
         serving.start(
             Served(
                 image=Path(self._state["image"]),
@@ -276,7 +344,7 @@ def finish(
     RecordingError
         Another recorder works on it, or there is nothing in it.
     """
-    folder = folder.absolute()
+    folder = folder.resolve()
     with alone(folder):
         recorder = NbdRecorder(folder)
         recorder.step()
@@ -287,7 +355,8 @@ def finish(
             msg = f"{folder} holds no requests: no client ever connected"
             raise RecordingError(msg)
         extents = json.loads((folder / MAP).read_text())
-        options: dict[str, Any] = {"format": "nbdkit", "timezone": "UTC"}
+        # a line that is not whole is one that the disk had no room for: counted, and no reason to refuse
+        options: dict[str, Any] = {"format": "nbdkit", "timezone": "UTC", "damage_limit": 1.0}
         if permute is None:
             trace = convert_trace(archive, target, progress=progress, **options)
         else:

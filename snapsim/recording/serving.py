@@ -162,7 +162,7 @@ def alive(folder: Path, pid_file: str = PID) -> bool:
     if pid is None:
         return False
     try:
-        return str(folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return os.fsencode(folder) in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 

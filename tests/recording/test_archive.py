@@ -1,6 +1,7 @@
 """A log moved into its archive: whoever is killed and when, no line is lost or doubled."""
 
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snapsim.errors import RecordingError
 from snapsim.recording.activity import Activity
 from snapsim.recording.archive import ARCHIVE, LOG, Archive, Position
 
@@ -111,8 +113,49 @@ def test_activity_counts_what_goes_by() -> None:
     assert (seen.connected, seen.clients) == (0, 1)
 
 
+def test_activity_bears_a_line_that_was_cut_off() -> None:
+    seen = Activity()
+    seen.see(b"2026-01-01 00:00:00.000002 connection=1 Write id=1 offs\n")
+    assert seen.written == 0
+
+
+def test_a_log_that_was_removed_begins_anew(tmp_path: Path) -> None:
+    kept = [Position()]
+    archive = Archive(tmp_path, kept[-1], kept.append)
+    (tmp_path / LOG).write_bytes(b"one\ntwo\n")
+    list(archive.news())
+    archive.rotate()
+    (tmp_path / LOG).write_bytes(b"3\n")
+    again = Archive(tmp_path, kept[-1], kept.append)
+    assert b"".join(again.news()) == b""  # what is there already counts as archived
+    with (tmp_path / LOG).open("ab") as log:
+        log.write(b"four\n")
+    assert b"".join(again.news()) == b"four\n"
+    again.rotate()
+    assert unpacked(tmp_path, kept[-1]) == b"one\ntwo\nfour\n"
+
+
+def test_an_archive_that_became_shorter_is_refused(tmp_path: Path) -> None:
+    kept = [Position()]
+    archive = Archive(tmp_path, kept[-1], kept.append)
+    (tmp_path / LOG).write_bytes(b"one\n")
+    list(archive.news())
+    archive.rotate()
+    os.truncate(tmp_path / ARCHIVE, kept[-1].archive - 1)
+    with pytest.raises(RecordingError, match="put it back whole"):
+        Archive(tmp_path, kept[-1], kept.append)
+
+
+def test_a_torn_line_is_cut_off_and_no_whole_one(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, Position(), lambda _: None)
+    archive.cut_torn_line()  # without a log, too
+    (tmp_path / LOG).write_bytes(b"one\ntw")
+    list(archive.news())
+    archive.cut_torn_line()
+    assert (tmp_path / LOG).read_bytes() == b"one\n"
+
+
 def test_only_one_recorder_works_on_a_recording(tmp_path: Path) -> None:
-    from snapsim.errors import RecordingError
     from snapsim.recording.folder import alone
 
     other = (

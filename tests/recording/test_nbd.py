@@ -1,5 +1,6 @@
 """snapsim record nbd, with real clients."""
 
+import errno
 import json
 import os
 import random
@@ -17,9 +18,9 @@ import pytest
 
 import snapsim as ss
 from snapsim.errors import RecordingError, UsageError
-from snapsim.recording import serving
+from snapsim.recording import contents_plugin, serving
 from snapsim.recording.checking import check_contents
-from snapsim.recording.nbd import finish, prepare
+from snapsim.recording.nbd import NbdRecorder, agree, finish, prepare
 from snapsim.types import Op
 
 pytestmark = [pytest.mark.integration, pytest.mark.needs_program("nbdkit", "qemu-io", "qemu-img", "qemu-nbd")]
@@ -347,3 +348,157 @@ def test_a_recording_is_not_made_twice(tmp_path: Path, image: Path) -> None:
         finish(folder, tmp_path / "web.parquet")
     with pytest.raises(RecordingError, match="is no recording"):
         finish(tmp_path, tmp_path / "web.parquet")
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+def killed_with_a_client(folder: Path, recorder: Recorder) -> None:
+    """Kill the recorder, the server and the client, who has written 4 KiB."""
+    with subprocess.Popen(
+        client(folder), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
+    ) as guest:
+        tell(guest, "write 0 4k")
+        settle(folder, "...Write ")
+        kill(recorder.process)
+        os.kill(int((folder / "web.recording" / serving.PID).read_text()), signal.SIGKILL)
+        guest.kill()
+
+
+@pytest.mark.parametrize("more", [[], ["--rotate", "1B"]])
+def test_killed_twice_the_clients_of_the_first_server_are_gone(
+    tmp_path: Path, start: Callable[..., Recorder], more: list[str]
+) -> None:
+    killed_with_a_client(tmp_path, start(*more))
+    kill(start("--resume").process)
+    last = start("--resume")
+    ask(tmp_path, "write 8k 4k")
+    last.ended()
+    trace = ss.read_trace(tmp_path / "web.parquet")
+    assert requests(trace) == [("WRITE", 0, 4096), ("WRITE", 8192, 4096)]
+
+
+def test_a_line_in_which_the_server_was_killed_is_cut_off(
+    tmp_path: Path, start: Callable[..., Recorder]
+) -> None:
+    killed_with_a_client(tmp_path, start())
+    with (tmp_path / "web.recording" / "disk.log").open("ab") as log:
+        log.write(b"2026-11-23 04:00:00.000001 connection=1 Write id=9 offs")
+    again = start("--resume")
+    ask(tmp_path, "write 8k 4k")
+    again.ended()
+    trace = ss.read_trace(tmp_path / "web.parquet")
+    assert requests(trace) == [("WRITE", 0, 4096), ("WRITE", 8192, 4096)]
+
+
+def test_lines_that_a_full_disk_tore_do_not_stop_the_rest(
+    tmp_path: Path, start: Callable[..., Recorder]
+) -> None:
+    killed_with_a_client(tmp_path, start())
+    with (tmp_path / "web.recording" / "disk.log").open("ab") as log:
+        log.write(
+            b"2026-11-23 04:00:00.000001 connection=1 Wr2026-11-23 04:00:00.000001 connection=1 Write id=\n"
+        )
+    done = finish(tmp_path / "web.recording", tmp_path / "web.parquet")
+    assert requests(done.trace) == [("WRITE", 0, 4096)]
+
+
+def test_a_recording_has_one_server_by_whatever_name_it_is_called(
+    tmp_path: Path, image: Path, start: Callable[..., Recorder]
+) -> None:
+    recorder = start()
+    kill(recorder.process)
+    (tmp_path / "link").symlink_to(tmp_path)
+    command = [sys.executable, "-m", "snapsim.cli", "record", "nbd", str(image), "--resume", "--linger", "1s"]
+    again = Recorder([*command, "-o", str(tmp_path / "link" / "web.parquet")], tmp_path / "errors")
+    assert "still serving" in again.said()
+    ask(tmp_path, "write 0 4k")
+    again.ended()
+
+
+def test_an_image_in_use_is_not_served_to_another(tmp_path: Path, image: Path) -> None:
+    with subprocess.Popen(
+        ["qemu-io", "-f", "raw", str(image)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as guest:
+        tell(guest, "read 0 512")
+        assert guest.stdout is not None
+        assert "read 512" in guest.stdout.readline()
+        with pytest.raises(RecordingError, match="is in use: end the guest"):
+            prepare(image, tmp_path / "web.recording")
+        guest.kill()
+    assert not (tmp_path / "web.recording").exists()
+
+
+def test_what_could_not_be_served_leaves_nothing(tmp_path: Path, image: Path) -> None:
+    (tmp_path / "sock").touch()
+    command = [
+        sys.executable,
+        "-m",
+        "snapsim.cli",
+        "record",
+        "nbd",
+        str(image),
+        "--socket",
+        str(tmp_path / "sock"),
+    ]
+    done = subprocess.run(
+        [*command, "-o", str(tmp_path / "web.parquet")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "is in use: choose another socket" in done.stderr
+    assert not (tmp_path / "web.recording").exists()
+
+
+def test_a_recording_is_taken_up_as_what_it_is(tmp_path: Path, image: Path) -> None:
+    folder = tmp_path / "web.recording"
+    prepare(image, folder)
+    agree(folder, image=image, socket=folder / serving.SOCKET, image_format="raw")
+    with pytest.raises(UsageError, match=r"a recording of .*disk\.raw, not of .*other\.raw"):
+        agree(folder, image=tmp_path / "other.raw")
+    with pytest.raises(UsageError, match="begun without --contents"):
+        agree(folder, image=image, contents=True)
+    with pytest.raises(UsageError, match=r"--image-format qcow2: .* begun with raw"):
+        agree(folder, image=image, image_format="qcow2")
+    with pytest.raises(UsageError, match="resume it without --socket"):
+        agree(folder, image=image, socket=tmp_path / "sock")
+
+
+def test_fingerprints_are_not_taken_up_with_another_key(tmp_path: Path, image: Path) -> None:
+    folder = tmp_path / "web.recording"
+    prepare(image, folder, contents=True)
+    (folder / "disk.log").write_text("2026-01-01 00:00:00.000001 Ready thread_model=3\n")
+    with pytest.raises(RecordingError, match=r"contents\.key is gone"):
+        NbdRecorder(folder).serve()
+
+
+def test_without_room_for_the_log_the_guest_writes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, log = tmp_path / "disk.raw", tmp_path / "disk.log"
+    image.write_bytes(bytes(4096))
+    settings = {"file": str(image), "logfile": str(log), "key": str(tmp_path / "key")}
+    monkeypatch.setattr(contents_plugin, "_settings", contents_plugin._settings | settings)
+    recorder = contents_plugin._Recorder()
+    recorder.line(0, "one")
+    whole, write = log.read_bytes(), os.write
+
+    def half(descriptor: int, data: bytes) -> int:
+        return write(descriptor, data[:9])
+
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for writing in (half, full):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", writing)
+            recorder.line(0, "two")
+        assert log.read_bytes() == whole
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            contents_plugin._key(tmp_path / "other")
+    assert not (tmp_path / "other").exists()  # an empty one would be the key of the next recorder
+    os.close(recorder.log)
+    os.close(recorder.fd)

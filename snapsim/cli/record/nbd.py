@@ -1,5 +1,6 @@
 """`snapsim record nbd`: an image served to a guest, every request recorded."""
 
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from snapsim.cli.output import check_writable, print_json
 from snapsim.cli.progress import bar
 from snapsim.cli.reading import Json
 from snapsim.cli.wording import worded
-from snapsim.errors import UsageError
+from snapsim.errors import RecordingError, UsageError
 
 if TYPE_CHECKING:
     from snapsim.recording.nbd import Finished, NbdRecorder
@@ -75,7 +76,7 @@ def nbd(
         The image, the output or an option cannot be used so.
     """
     from snapsim.recording.folder import alone
-    from snapsim.recording.nbd import NbdRecorder, prepare
+    from snapsim.recording.nbd import NbdRecorder, agree, prepare
     from snapsim.units import SECOND, parse_duration, parse_size
 
     folder = folder_of(output)
@@ -86,11 +87,18 @@ def nbd(
             prepare(image, folder, socket=socket, image_format=image_format, contents=contents)
         elif not folder.is_dir():
             raise UsageError(f"there is no recording {folder} to resume")
+        else:
+            agree(folder, image=image, socket=socket, image_format=image_format, contents=contents)
         with alone(folder):
             recorder = NbdRecorder(
                 folder, rotate_bytes=parse_size(rotate), linger_seconds=parse_duration(linger) / SECOND
             )
-            started = recorder.serve()
+            try:
+                started = recorder.serve()
+            except RecordingError:
+                if not resume:  # nobody was served: nothing to resume
+                    shutil.rmtree(folder)
+                raise
             _say(_welcome(image, recorder, started=started))
             left = not _follow(recorder, length)
     if left:
@@ -181,7 +189,7 @@ def _follow(recorder: "NbdRecorder", length: float | None) -> bool:
     """Follow a recording until its clients have left; tell whether its servers ended."""
     from snapsim.recording.interrupts import stopping
 
-    began = time.monotonic()
+    began, cramped = time.monotonic(), False
     with stopping() as stop, _status() as show:
         while recorder.serving and not recorder.idle and not stop.wanted:
             stop.wait_until(time.time_ns() + _STEP_NS)
@@ -189,6 +197,12 @@ def _follow(recorder: "NbdRecorder", length: float | None) -> bool:
             if length is not None and recorder.recording and time.monotonic() - began >= length:
                 recorder.end_recording()
                 _say("the time is over: nothing more is recorded; the image is served until it is left")
+            if recorder.recording and recorder.cramped and not cramped:
+                _say(
+                    f"the disk of {recorder.folder} is full or nearly so: requests that it has no room for "
+                    "are missing from the recording; the image is served all the same"
+                )
+            cramped = recorder.cramped
             show(recorder, time.monotonic() - began)
         if stop.wanted and recorder.serving and recorder.activity.connected > 0:
             return False
