@@ -89,6 +89,7 @@ def permuted(trace: Trace, *, unit: int | str = "1MiB", seed: int | None = None)
     table = ShuffledTable(trace.table, size, places, trace.info.contents)
     info = replace(
         trace.info,
+        drops=(),  # examples of damaged lines quote them, with their addresses; how many there were stays
         notes=(*trace.info.notes, f"{_NOTE}{format_size(size)}: requests that crossed them were cut"),
     )
     return Shuffled(trace=Trace(table, info, measured=False), unit=size, places=places)

@@ -1,5 +1,7 @@
 """Shuffled addresses: what space depends on stays, where things are does not."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 import snapsim as ss
 from snapsim.errors import UsageError
 from snapsim.traces.fingerprints import BLOCK, SCHEME, SIZE, fingerprint, fingerprints
+from snapsim.traces.formats import open_trace
 from snapsim.traces.privacy import permuted, permuted_extents
 from snapsim.types import Op
 
@@ -148,3 +151,19 @@ def test_pieces_are_cut_at_the_disks_blocks(offset: int, size: int) -> None:
     for number, block in enumerate(blocks):
         piece = data[max(block * BLOCK - offset, 0) : (block + 1) * BLOCK - offset]
         assert found[number * SIZE : (number + 1) * SIZE] == fingerprint(piece, b"key")
+
+
+def test_examples_of_damaged_lines_do_not_tell_addresses(tmp_path: Path) -> None:
+    log = tmp_path / "disk.log"
+    log.write_text(
+        '2026-01-01 00:00:00.000001 connection=1 Connect export="" tls=0 size=0x100000\n'
+        "2026-01-01 00:00:00.000002 connection=1 Write id=1 offset=0x5000 count=0x1000 fua=0 ...\n"
+        "2026-01-01 00:00:00.000003 connection=1 ...Write id=1 return=0\n"
+        "2026-01-01 00:00:00.000004 connection=1 Write id=2 offset=0x76543 cou\n"
+    )
+    trace = open_trace(log, format="nbdkit", timezone="UTC", damage_limit=1.0)
+    assert "76543" in str(trace.info.drops)
+    stored = tmp_path / "disk.parquet"
+    permuted(trace, unit="64KiB").trace.save(stored)
+    assert b"76543" not in stored.read_bytes()
+    assert open_trace(stored).info.dropped_lines == 1
