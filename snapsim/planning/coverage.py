@@ -60,7 +60,7 @@ def coverage(
     Coverage
         The verdict.
     """
-    reach = timeline.policy.reach_ns
+    reach = timeline.policy_reach_ns
     span = format_duration(trace_span_ns)
     steady = reach is not None and trace_span_ns >= reach
     if not len(timeline.created):

@@ -132,7 +132,7 @@ def _row(volumes: Sequence[_Volume], timeline: Timeline, lasts: Int64Array) -> d
         held |= {name: held[name] + more[name] for name in held if name != "snapshots"}
     data = held["snapshot_bytes"]
     percentiles = time_percentiles(data, lasts, tuple(_PERCENTILES.values()))
-    reach = timeline.policy.reach_ns
+    reach = timeline.policy_reach_ns
     return {
         "policy": timeline.policy.describe(),
         "snapshots_peak": int(chain.count(before_prune=True).max(initial=0)),

@@ -14,7 +14,11 @@ from snapsim.units import WEEK
 
 @lru_cache(maxsize=4096)
 def reach(
-    schedule: Schedule | None, rules: tuple[Rule, ...], classes: tuple[ScheduleClass, ...] = ()
+    schedule: Schedule | None,
+    rules: tuple[Rule, ...],
+    classes: tuple[ScheduleClass, ...] = (),
+    *,
+    apart_ns: int = 0,
 ) -> int | None:
     """Return the age up to which snapshots are kept in the steady state.
 
@@ -26,6 +30,8 @@ def reach(
         Which of them stay.
     classes : tuple of ScheduleClass
         What has a schedule of its own: a rule about some of them counts the snapshots of these only.
+    apart_ns : int
+        Mean distance of the snapshots, where there are fewer than the schedule asks for.  [ns]
 
     Returns
     -------
@@ -38,7 +44,7 @@ def reach(
     told = []
     for rule in rules:
         own, irregular = _own_schedule(schedule, rule, classes)
-        ends = list(_ends(own, rule))
+        ends = list(_ends(own, rule, apart_ns))
         if ends:
             told.append(min(ends))
         elif not irregular or rule.count is None:
@@ -59,7 +65,7 @@ def _own_schedule(
     return Schedule(texts, timezone=schedule.timezone), False
 
 
-def _ends(schedule: Schedule | None, rule: Rule) -> Iterator[int]:
+def _ends(schedule: Schedule | None, rule: Rule, apart_ns: int) -> Iterator[int]:
     """Yield how far each condition of a rule reaches."""
     if rule.window:
         yield rule.window.length_ns
@@ -69,7 +75,7 @@ def _ends(schedule: Schedule | None, rule: Rule) -> Iterator[int]:
         yield (rule.back + 1) * describe_bucket(rule.bucket).length_ns
     if rule.count is not None and rule.bucket != "all":
         if schedule is not None:
-            yield rule.count * _spacing(schedule, rule.bucket)
+            yield rule.count * max(_spacing(schedule, rule.bucket), apart_ns)
         elif rule.bucket != "each":
             yield rule.count * describe_bucket(rule.bucket).length_ns
 

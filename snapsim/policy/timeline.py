@@ -19,6 +19,7 @@ from snapsim.policy.buckets import CalendarKeys, shared_keys
 from snapsim.policy.decisions import decide, number_table, words
 from snapsim.policy.loop_kernels import simulate_steps
 from snapsim.policy.policy import Policy
+from snapsim.policy.reach import reach
 from snapsim.policy.retention_kernels import Verdicts, replay
 from snapsim.policy.schedule import Interval, Schedule
 from snapsim.policy.space import decide_with_space
@@ -152,6 +153,17 @@ class Timeline:
         """Oldest age that a snapshot reached before it was pruned, or until the last instant.  [ns]"""
         until = np.minimum(self.deleted, self.instants.size - 1)
         return int((self.instants[until] - self.instants[self.created]).max(initial=0))
+
+    @cached_property
+    def policy_reach_ns(self) -> int | None:
+        """How far back the policy reaches once it has run for long enough; None without a limit.  [ns]
+
+        As `Policy.reach_ns`; but where ticks are merged, snapshots are farther apart than the schedule says,
+        and a number of them reaches farther back.
+        """
+        times = self.instants[self.created]
+        apart = int(times[-1] - times[0]) // (len(times) - 1) if self.merged_ticks and len(times) > 1 else 0
+        return reach(self.policy.schedule, self.policy.rules, self.policy.schedule_classes, apart_ns=apart)
 
     @cached_property
     def findings(self) -> tuple[str, ...]:

@@ -168,6 +168,26 @@ def test_a_schedule_that_is_finer_than_the_snapshots_is_followed_as_far_as_they_
     assert any("schedule is finer than the instants: 690 of its ticks" in text for text in told)
 
 
+def test_a_number_of_snapshots_reaches_as_far_as_the_snapshots_are_apart(month):
+    """Forty-eight hourly ones are forty-eight days where there is one a day: thirty show the start only."""
+    _, changed = month
+    counted = ss.count_lifetimes(changed, block_size="64KiB")
+    hourly = ss.Policy(schedule="@hourly", keep_hourly=48, keep_daily=3)
+    timeline = ss.run_policy(hourly, counted)
+    assert timeline.policy_reach_ns == 48 * DAY
+    coverage = ss.growth(counted, timeline, mechanism="dm-thin").coverage
+    assert not coverage.steady
+    assert "The policy reaches back 48d, the trace lasts 30d" in coverage.verdict
+    assert not ss.evaluate(counted, [timeline], mechanism="dm-thin").steady[0]
+    few = ss.run_policy(ss.Policy(schedule="@hourly", keep_hourly=5, keep_daily=7), counted)
+    assert few.policy_reach_ns == 7 * DAY
+    assert ss.growth(counted, few, mechanism="dm-thin").coverage.steady
+    for policy in (hourly, ss.Policy(schedule="@hourly", keep_within="3d", keep_daily=2)):
+        timeline = ss.run_policy(policy, counted)
+        held = max(len(timeline.kept(place)) for place in range(len(timeline.instants)))
+        assert held == min(timeline.policy_reach_ns // DAY, len(timeline.instants))
+
+
 def test_every_takes_the_first_instant_not_before_each(month):
     _, changed = month
     weekly = ss.count_lifetimes(changed, every="7d", block_size=GRAIN).instants
