@@ -90,6 +90,10 @@ def coverage(
             f"The policy reaches back {format_duration(reach)}, the trace lasts {span}: "
             "the steady state was reached."
         )
+    if timeline.merged_ticks:
+        verdict += (
+            f" The schedule is finer than the instants: {timeline.merged_ticks} of its ticks fell together."
+        )
     if time_scale != 1.0:
         verdict += f" The recording was paced: one second of it stands for {time_scale:g} seconds."
     return Coverage(

@@ -164,8 +164,9 @@ def test_a_schedule_that_is_finer_than_the_snapshots_is_followed_as_far_as_they_
     timeline = ss.run_policy(hourly, counted)
     assert np.array_equal(timeline.instants[timeline.created], changed.instants)
     assert timeline.merged_ticks == 30 * 23
-    told = ss.growth(counted, timeline, mechanism="dm-thin").assumptions
-    assert any("schedule is finer than the instants: 690 of its ticks" in text for text in told)
+    growth = ss.growth(counted, timeline, mechanism="dm-thin")
+    assert any("schedule is finer than the instants: 690 of its ticks" in text for text in growth.assumptions)
+    assert "schedule is finer than the instants: 690 of its ticks fell together" in growth.text()
 
 
 def test_a_number_of_snapshots_reaches_as_far_as_the_snapshots_are_apart(month):
