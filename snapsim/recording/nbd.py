@@ -24,7 +24,7 @@ from snapsim.recording.image_locks import in_use
 from snapsim.recording.serving import SOCKET, Served
 from snapsim.traces.atomic import replacing
 from snapsim.traces.formats import convert_trace, open_trace
-from snapsim.traces.privacy import permuted, permuted_extents
+from snapsim.traces.privacy import permuted, permuted_extents, units_of
 
 if TYPE_CHECKING:
     from snapsim.traces.trace import Trace
@@ -49,6 +49,7 @@ def prepare(
     socket: Path | None = None,
     image_format: str | None = None,
     contents: bool = False,
+    permute: int | None = None,
 ) -> None:
     """Make the folder of a recording, with the map of the image as it is now.
 
@@ -64,6 +65,8 @@ def prepare(
         "raw", "qcow2", ...; found out unless said.
     contents : bool
         Fingerprint what is written; raw images only.
+    permute : int, optional
+        The unit in which `finish` will shuffle addresses, to hear now if it cannot.  [bytes]
 
     Raises
     ------
@@ -99,6 +102,8 @@ def prepare(
     if contents:
         _need_contents(image, found)
     extents = _qemu_img("map", "--output=json", "-f", found, str(image))
+    if permute is not None:
+        units_of(sum(int(one["length"]) for one in extents), unit=permute)
     state = {
         "kind": KIND,
         "image": str(image),

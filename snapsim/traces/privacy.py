@@ -74,17 +74,7 @@ def permuted(trace: Trace, *, unit: int | str = "1MiB", seed: int | None = None)
     """
     needs_requests(trace, "shuffling addresses")
     size = parse_size(unit)
-    if size < fingerprints.BLOCK or size % fingerprints.BLOCK:
-        msg = f"unit={unit!r}: addresses are shuffled in multiples of {format_size(fingerprints.BLOCK)}"
-        raise UsageError(msg)
-    count = trace.capacity // size
-    if not 2 <= count <= _MOST_UNITS:
-        msg = (
-            f"unit={unit!r} cuts a volume of {format_size(trace.capacity)} into {count:,} units: "
-            f"between 2 and {_MOST_UNITS:,} make sense"
-        )
-        raise UsageError(msg)
-    places = _order(count, seed)
+    places = _order(units_of(trace.capacity, unit=size), seed)
     places.flags.writeable = False
     table = ShuffledTable(trace.table, size, places, trace.info.contents)
     info = replace(
@@ -93,6 +83,39 @@ def permuted(trace: Trace, *, unit: int | str = "1MiB", seed: int | None = None)
         notes=(*trace.info.notes, f"{_NOTE}{format_size(size)}: requests that crossed them were cut"),
     )
     return Shuffled(trace=Trace(table, info, measured=False), unit=size, places=places)
+
+
+def units_of(capacity: int, *, unit: int) -> int:
+    """Return into how many units a volume is cut to be shuffled.
+
+    Parameters
+    ----------
+    capacity : int
+        [bytes]
+    unit : int
+        [bytes]
+
+    Returns
+    -------
+    int
+        Without the rest at the end.
+
+    Raises
+    ------
+    UsageError
+        The unit does not fit fingerprints or the volume.
+    """
+    if unit < fingerprints.BLOCK or unit % fingerprints.BLOCK:
+        msg = f"addresses are shuffled in multiples of {format_size(fingerprints.BLOCK)}, not of {unit} bytes"
+        raise UsageError(msg)
+    count = capacity // unit
+    if not 2 <= count <= _MOST_UNITS:
+        msg = (
+            f"addresses cannot be shuffled in units of {format_size(unit)}: they cut a volume of "
+            f"{format_size(capacity)} into {count:,}, and between 2 and {_MOST_UNITS:,} make sense"
+        )
+        raise UsageError(msg)
+    return count
 
 
 def permuted_extents(extents: Sequence[Mapping[str, Any]], shuffled: Shuffled) -> list[dict[str, Any]]:

@@ -267,6 +267,21 @@ def test_asked_to_end_without_a_client_the_server_ends(
     assert requests(ss.read_trace(tmp_path / "web.parquet")) == [("WRITE", 0, 4096)]
 
 
+def test_asked_to_end_while_the_server_comes_up_it_ends_too(tmp_path: Path, image: Path) -> None:
+    code = (
+        "import os, signal, runpy\n"
+        "from snapsim.recording.nbd import NbdRecorder\n"
+        "serve = NbdRecorder.serve\n"
+        "NbdRecorder.serve = lambda self: (serve(self), os.kill(os.getpid(), signal.SIGTERM))[0]\n"
+        "runpy.run_module('snapsim.cli', run_name='__main__')\n"
+    )
+    command = [sys.executable, "-c", code, "record", "nbd", str(image), "-o", str(tmp_path / "web.parquet")]
+    subprocess.run(command, capture_output=True, check=False, timeout=60)
+    left = serving.alive(tmp_path / "web.recording")
+    serving.stop(tmp_path / "web.recording")
+    assert not left
+
+
 def test_after_the_time_the_disk_is_served_and_nothing_kept(
     tmp_path: Path, start: Callable[..., Recorder]
 ) -> None:
@@ -323,6 +338,10 @@ def test_a_small_rotation_changes_nothing(tmp_path: Path, start: Callable[..., R
         (["disk.raw", "--image-format", "qcow2"], "qemu-img map failed"),
         (["disk.raw", "--for", "soon"], "soon"),
         (["disk.raw", "--permute", "much"], "much"),
+        (["disk.raw", "--permute", "1000"], "multiples of 4 KiB, not of 1000 bytes"),
+        (["disk.raw", "--permute", "1TiB"], "into 0, and between 2"),
+        (["disk.raw", "--rotate", "-1"], "'-1'"),
+        (["disk.raw", "--linger", "long"], "long"),
     ],
 )
 def test_mistakes_are_said_in_a_sentence_and_leave_nothing(

@@ -112,7 +112,7 @@ def test_mistakes() -> None:
     trace = made([(Op.WRITE, 0, 64)])
     with pytest.raises(UsageError, match="multiples of 4 KiB"):
         permuted(trace, unit=1000)
-    with pytest.raises(UsageError, match="into 0 units"):
+    with pytest.raises(UsageError, match="into 0, and"):
         permuted(trace, unit="1MiB")
     md5 = ss.Trace.from_arrays(
         [0], ["write"], [0], [32768], capacity=CAPACITY, digest=[b"x" * 128], contents="md5-4096"

@@ -18,6 +18,7 @@ from snapsim.cli.wording import worded
 from snapsim.errors import RecordingError, UsageError
 
 if TYPE_CHECKING:
+    from snapsim.recording.interrupts import Stop
     from snapsim.recording.nbd import Finished, NbdRecorder
 
 __all__ = ["finish_and_tell", "nbd"]
@@ -76,23 +77,23 @@ def nbd(
         The image, the output or an option cannot be used so.
     """
     from snapsim.recording.folder import alone
+    from snapsim.recording.interrupts import stopping
     from snapsim.recording.nbd import NbdRecorder, agree, prepare
     from snapsim.units import SECOND, parse_duration, parse_size
 
     folder = folder_of(output)
     length = None if for_ is None else parse_duration(for_) / SECOND
     unit = None if permute is None else parse_size(permute)
+    rotate_bytes, linger_seconds = parse_size(rotate), parse_duration(linger) / SECOND
     with worded():
         if not resume:
-            prepare(image, folder, socket=socket, image_format=image_format, contents=contents)
+            prepare(image, folder, socket=socket, image_format=image_format, contents=contents, permute=unit)
         elif not folder.is_dir():
             raise UsageError(f"there is no recording {folder} to resume")
         else:
             agree(folder, image=image, socket=socket, image_format=image_format, contents=contents)
-        with alone(folder):
-            recorder = NbdRecorder(
-                folder, rotate_bytes=parse_size(rotate), linger_seconds=parse_duration(linger) / SECOND
-            )
+        with alone(folder), stopping() as stop:  # heard from here on, so that no server is left behind
+            recorder = NbdRecorder(folder, rotate_bytes=rotate_bytes, linger_seconds=linger_seconds)
             try:
                 started = recorder.serve()
             except RecordingError:
@@ -100,7 +101,7 @@ def nbd(
                     shutil.rmtree(folder)
                 raise
             _say(_welcome(image, recorder, started=started))
-            left = not _follow(recorder, length)
+            left = not _follow(recorder, stop, length)
     if left:
         _say(
             f"the image is still in use and goes on being served and recorded: resume with the same command "
@@ -185,12 +186,10 @@ def _welcome(image: Path, recorder: "NbdRecorder", *, started: bool) -> str:
     )
 
 
-def _follow(recorder: "NbdRecorder", length: float | None) -> bool:
+def _follow(recorder: "NbdRecorder", stop: "Stop", length: float | None) -> bool:
     """Follow a recording until its clients have left; tell whether its servers ended."""
-    from snapsim.recording.interrupts import stopping
-
     began, cramped = time.monotonic(), False
-    with stopping() as stop, _status() as show:
+    with _status() as show:
         while recorder.serving and not recorder.idle and not stop.wanted:
             stop.wait_until(time.time_ns() + _STEP_NS)
             recorder.step()
