@@ -138,11 +138,11 @@ free=$(df --output=avail -B 1M "$work" | tail -n 1 | tr -d " ")
 cd "$work"                         # everything below is relative, so that command lines are the same everywhere
 rm -f disk.raw disk.log disk.log.key initial-map.json console.log provenance.toml nbd.sock nbdkit.pid
 
-nbdkit_pid='' qemu_pid=''
+nbdkit_pid='' qemu_pid='' watch_pid=''
 cleanup() {
     status=$?
     trap - EXIT INT TERM
-    for pid in $qemu_pid $nbdkit_pid; do
+    for pid in $watch_pid $qemu_pid $nbdkit_pid; do
         kill "$pid" 2> /dev/null && wait "$pid" 2> /dev/null || true
     done
     for folder in proc sys; do
@@ -318,12 +318,17 @@ progress='@@ [^ ]+ (start|stop|summary|event) (.*)'
 rm -f console.pipe; mkfifo console.pipe
 timeout "$limit" "${qemu_command[@]}" < /dev/null > console.pipe 2> qemu.err &
 qemu_pid=$!
+# a guest whose disk is gone may never end
+{ while kill -0 "$nbdkit_pid"; do sleep 1; done; kill "$qemu_pid"; } 2> /dev/null &
+watch_pid=$!
 while IFS= read -r line; do
     line=${line%$'\r'}
     printf '%s %s\n' "$EPOCHREALTIME" "$line" >> console.log
     [[ $line =~ $progress ]] && say "guest: ${BASH_REMATCH[1]} ${BASH_REMATCH[2]}"
 done < console.pipe
 rm -f console.pipe
+kill "$watch_pid" 2> /dev/null || true
+watch_pid=''
 status=0; wait $qemu_pid || status=$?
 qemu_pid=''
 stop=$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ)
