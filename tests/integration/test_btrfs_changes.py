@@ -311,7 +311,7 @@ def test_lines_that_cannot_be_read_are_named():
         "snapshot ./s uuid=x\nrename ./s/f dest=./s/g\nmkdir ./s/o1\nlink ./s/o1/a dest=g/a\n"
         "link ./s/o1/b dest=g/ab\nunlink ./s/g/a\nupdate_extent ./s/g/a offset=9 len=9\n"
         "update_extent ./s/o1/b offset=9 len=9\nupdate_extent ./s/o1/a offset=0 len=4\n"
-        "rename ./s/o1 dest=./s/f\n"
+        "rename ./s/o dest=./s/far\nrename ./s/o1 dest=./s/f\n"
     )
     extents, replaced = parse_dump(moved, "f/a")
     assert (extents.tolist(), replaced) == ([[0, 4]], False)

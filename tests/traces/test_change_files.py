@@ -445,7 +445,7 @@ def test_what_is_not_told_has_to_be_given(write):
         ([("2026-03-01", ebs(1)), ("2026-03-02", RBD)], {}, "of 512 KiB, and some do not say in which: give"),
         ([("2026-03-01", None), ("2026-03-02", ebs(1))], {"grain": "4KiB"}, "give a multiple of that"),
         ([("2026-03-01", ebs(1)), ("2026-03-02", RBD)], {"grain": "256KiB"}, "in units of 512 KiB"),
-        ([("2026-03-01", THIN), ("2026-03-02", ebs(1))], {"grain": 96 * KIB}, "in units of 64 KiB, 512 KiB"),
+        ([("2026-03-01", THIN), ("2026-03-02", ebs(1))], {"grain": 192 * KIB}, "in units of 64 KiB, 512 KiB"),
         ([("2026-03-01", None), ("2026-03-02", THIN)], {"capacity": "64KiB"}, "beyond the volume"),
         ([("yesterday", None), ("2026-03-02", THIN)], {"capacity": "64MiB"}, "not a point in time"),
         ([("2026-03-01", None), ("2026-03-02", THIN)], {"capacity": "1MiB", "grain": 0}, "at least one byte"),

@@ -78,7 +78,7 @@ class _Window:
         """Return the JSON value that begins here, and go behind it."""
         while True:
             try:
-                value, end = _DECODER.raw_decode(self._text, self.place)
+                value, self.place = _DECODER.raw_decode(self._text, self.place)
             except json.JSONDecodeError as error:
                 if self._more():
                     continue
@@ -88,8 +88,7 @@ class _Window:
                 refuse(self.source, self.where(), "is nested too deeply")
             except ValueError:  # Python reads no number of thousands of digits
                 refuse(self.source, self.where(), "holds a number that is beyond any disk")
-            if end < len(self._text) or not self._more():  # more digits may follow
-                self.place = end
+            else:
                 return value
 
     def _more(self) -> bool:
