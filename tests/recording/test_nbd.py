@@ -261,6 +261,7 @@ def test_asked_to_end_without_a_client_the_server_ends(
 ) -> None:
     recorder = start()
     ask(tmp_path, "write 0 4k")
+    settle(tmp_path, " Disconnect ")  # the server notices a little later that the client left
     recorder.process.send_signal(number)
     recorder.ended()
     assert not serving.alive(tmp_path / "web.recording")
