@@ -185,6 +185,14 @@ def test_what_cannot_be_rebuilt(tmp_path, options, error, reason):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["image", "log"]
 
 
+def test_the_image_is_as_long_as_its_base(tmp_path):
+    (tmp_path / "base").write_bytes(b"b" * 4096)
+    (tmp_path / "log").write_bytes(log_bytes((8, 8, 0, b"a")))
+    with pytest.raises(RecordingError, match="beyond the capacity of 4096"):
+        rebuild(tmp_path / "log", tmp_path / "image", base=tmp_path / "base")
+    assert not (tmp_path / "image").exists()
+
+
 def test_a_log_that_is_cut_off_is_rebuilt_up_to_there(tmp_path):
     whole = log_bytes((0, 8, 0, b"a"), (8, 4096, 0, b"b"))
     (tmp_path / "log").write_bytes(whole[:-1000])
