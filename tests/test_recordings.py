@@ -53,6 +53,7 @@ def test_the_trace_has_the_figures_of_its_provenance(name):
     assert {key: told["trace"][key] for key in common} == {key: measured[key] for key in common}
     assert told["trace"]["span_seconds"] == pytest.approx(measured["span_seconds"], abs=1e-6)
     assert told["trace"]["time_scale"] == told["recording"]["time_scale"] == trace.info.time_scale
+    assert trace.info.source == name
     assert told["recording"]["capacity_bytes"] == trace.capacity
     assert told["recording"]["failed_phases"] == 0
 
@@ -137,6 +138,7 @@ def test_a_short_recording_is_not_refused_for_what_the_emulator_did(convert):
     trace = ss.read_trace(target.with_suffix(".parquet"))
     told = tomllib.loads(target.with_suffix(".provenance.toml").read_text())
     assert told["trace"]["fingerprint"] == trace.fingerprint
+    assert told["trace"]["source"] == trace.info.source == "short"
     assert (told["trace"]["flushes"], told["guest_counted"]["flushes"]) == (1, 0)
     assert target.with_suffix(".guest-packages.txt").read_text() == (work / "guest-packages.txt").read_text()
 

@@ -116,7 +116,7 @@ def main() -> None:
             f"{work}/provenance.toml has no final counts of the guest: see console.log, and record again"
         )
     try:
-        trace = read_trace(work / "disk.log", format="nbdkit", timezone="UTC")
+        trace = read_trace(work / "disk.log", format="nbdkit", timezone="UTC", source=target.name)
     except TraceError as error:
         sys.exit(str(error))
     real_ns = trace.span_ns

@@ -343,7 +343,7 @@ def to_trace(log: ChangeLog) -> "ChangeTrace":
         grain=log.grain,
         initial=log.initial(),
         format="dirty-bitmaps",
-        source=log.folder.name,
+        source=log.folder.name.removesuffix(".recording"),
         notes=("Recorded by dirty bitmaps, in which a discard is a write.", *unknown),
     )
 

@@ -372,6 +372,7 @@ def finish(
             "capacity": device["capacity"],
             "shift": -device["start"] or None,
             "progress": progress,
+            "source": target.name.removesuffix(".parquet"),
         }
         raw = open_trace(first, **options)
         # what several processors saw comes interleaved: that is not the clock stepping back

@@ -362,15 +362,16 @@ def finish(
         extents = json.loads((folder / MAP).read_text())
         # a line that is not whole is one that the disk had no room for: counted, and no reason to refuse
         options: dict[str, Any] = {"format": "nbdkit", "timezone": "UTC", "damage_limit": 1.0}
+        name = target.name.removesuffix(".parquet")  # what people know it by; every log has the same name
         if permute is None:
-            trace = convert_trace(archive, target, progress=progress, **options)
+            trace = convert_trace(archive, target, progress=progress, source=name, **options)
         else:
-            raw = open_trace(archive, progress=progress, **options)
+            raw = open_trace(archive, progress=progress, source=name, **options)
             secret = permuted(raw, unit=permute)
             secret.trace.save(target)
             trace = open_trace(target)
             extents = permuted_extents(extents, secret)
-    initial = target.with_name(f"{target.name.removesuffix('.parquet')}.{MAP}")
+    initial = target.with_name(f"{name}.{MAP}")
     with replacing(initial.absolute()) as place:
         (place / initial.name).write_text(json.dumps(extents) + "\n")
     key = folder / serving.KEY

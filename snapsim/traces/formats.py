@@ -204,7 +204,8 @@ def open_trace(path: Paths, *, format: str | None = None, **options: Any) -> Tra
         units; `shift` is added to every offset ("512B", "-3584B", to undo a partition offset); `volume`
         selects by name; `capacity` is the size of each volume, or a mapping from names; `start` the time of
         the first request; `damage_limit` the largest share of damaged lines (0.001); `progress` is called
-        with (bytes done, bytes in all).  Formats have options of their own: see `formats`.
+        with (bytes done, bytes in all); `source` is what results call the trace, the names of its files
+        unless said.  Formats have options of their own: see `formats`.
 
     Returns
     -------
@@ -294,6 +295,7 @@ def _job(
     start: When | None = None,
     damage_limit: float = 0.001,
     progress: Progress | None = None,
+    source: str | None = None,
     **own: Any,
 ) -> importing.Job:
     if not 0 <= damage_limit <= 1:
@@ -321,6 +323,7 @@ def _job(
         start_ns=None if start is None else unix_ns(start),
         damage_limit=damage_limit,
         progress=progress,
+        source=source,
     )
 
 

@@ -53,6 +53,8 @@ class Job:
         Largest share of damaged lines.
     progress : callable or None
         Called with (bytes done, bytes in all), as they are on disk.
+    source : str or None
+        What people know the trace by; the names of the files when None.
     """
 
     paths: tuple[Path, ...]
@@ -64,6 +66,7 @@ class Job:
     start_ns: int | None = None
     damage_limit: float = 0.001
     progress: Progress | None = None
+    source: str | None = None
 
 
 def to_memory(job: Job) -> Trace:
@@ -312,7 +315,7 @@ class _Run:
         units = job.options.units
         return TraceInfo(
             format=job.reader.name,
-            source=_names(job.paths),
+            source=_names(job.paths) if job.source is None else job.source,
             volumes=volumes,
             capacities=tuple(sizes.get(name) for name in volumes),
             start_ns=start,

@@ -134,6 +134,7 @@ def test_a_recording_until_it_is_interrupted(tracer, allowed, tmp_path, piece):
         *("-b", "512", "-n", "8", "-o", "-"),
     ]
     trace = finish(tmp_path / "a.recording", tmp_path / "a.parquet")
+    assert trace.info.source == "a"
     (batch,) = ss.read_trace(tmp_path / "a.parquet").batches()
     assert list(zip(*(part.tolist() for part in batch[:4]), strict=True)) == [
         (0, 1, 32768, 4096),

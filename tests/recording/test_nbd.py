@@ -253,6 +253,7 @@ def test_interrupted_with_a_client_the_disk_stays(tmp_path: Path, start: Callabl
     trace = ss.read_trace(tmp_path / "web.parquet")
     assert [length for _, _, length in requests(trace)] == [4096, 4096]
     assert any("shuffled" in note for note in trace.info.notes)
+    assert trace.info.source == "web"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
