@@ -150,6 +150,22 @@ def test_a_time_that_is_over(running, run):
     assert 650e6 < trace.span_ns < 5e9
 
 
+def test_a_trace_that_cannot_be_stored_can_be_made_later(running, run):
+    recorder = Recorder("--every", "300ms")
+    recorder.wait_for(1)
+    theirs = Path("disk.parquet/theirs")
+    theirs.mkdir(parents=True)
+    status, _, err = recorder.stop(signal.SIGINT)
+    assert status == 3
+    assert "disk.parquet holds no stored trace. " in err
+    command = "snapsim record finish disk.recording -o disk.parquet"
+    assert err.endswith(f"What was recorded is there: make the trace by {command}\n")
+    theirs.rmdir()
+    theirs.parent.rmdir()
+    assert run(*command.split()[1:]).status == 0
+    assert ss.read_trace("disk.parquet").info.source == "disk"
+
+
 def test_qemu_that_quits(running):
     recorder = Recorder("--every", "300ms")
     recorder.wait_for(1)

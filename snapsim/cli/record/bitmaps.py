@@ -12,6 +12,7 @@ from cyclopts import Group, Parameter
 
 from snapsim.cli.output import print_json, print_table, warn
 from snapsim.cli.reading import Json
+from snapsim.cli.record.kept import kept
 from snapsim.cli.record.nbd import folder_of
 from snapsim.errors import RecordingError, UsageError
 
@@ -68,7 +69,7 @@ def bitmaps(
     every : str
         The interval. Samples are taken at its multiples since the Unix epoch: on the hour, on the minute.
     lasting : str, optional
-        For how long ("2h"); until Ctrl-C unless said.
+        For how long ("2h"), counted from where the recording began; until Ctrl-C unless said.
     granularity : str
         The unit of what changes, a power of two: small blocks are counted as whole ones.
     resume : bool
@@ -107,7 +108,8 @@ def bitmaps(
             lasts = "" if lasting_ns is None else f", for {format_duration(lasting_ns)}"
             print(f"every {format_duration(every_ns)}{lasts}; Ctrl-C ends it", flush=True)
         stopped_by = _record(recorders, every_ns, lasting_ns)
-    _finish([(one.log, one.log.folder.with_suffix(".parquet")) for one in recorders], as_json=as_json)
+    with kept(*(one.log.folder for one in recorders)):
+        _finish([(one.log, one.log.folder.with_suffix(".parquet")) for one in recorders], as_json=as_json)
     return _TERMINATED if stopped_by == signal.SIGTERM else 0
 
 

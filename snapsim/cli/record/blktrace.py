@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from snapsim.cli.output import print_json, warn
 from snapsim.cli.progress import bar
 from snapsim.cli.reading import Json
+from snapsim.cli.record.kept import kept
 from snapsim.cli.record.nbd import folder_of
 from snapsim.cli.wording import worded
 
@@ -84,7 +85,8 @@ def blktrace(
                 found, folder, debugfs=debugfs, stop=stop, seconds=seconds, buffers=room, show=show, **sizes
             )
     _say(f"recorded {done.events:,} events in {done.seconds:.1f} s: {done.why}")
-    finish_and_tell(folder, output, permute=unit, as_json=as_json)
+    with kept(folder):
+        finish_and_tell(folder, output, permute=unit, as_json=as_json)
 
 
 def finish_and_tell(folder: Path, output: Path, *, permute: int | None, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from snapsim.cli.output import check_writable, print_json
 from snapsim.cli.progress import bar
 from snapsim.cli.reading import Json
+from snapsim.cli.record.kept import kept
 from snapsim.cli.wording import worded
 from snapsim.errors import RecordingError, UsageError
 
@@ -53,7 +54,7 @@ def nbd(
     output : Path
         The trace to make, NAME.parquet.  Its map of what was allocated becomes NAME.initial-map.json.
     for_ : str or None
-        Stop recording after so long ("2h"); the image is served on until the last client leaves.
+        Stop recording so long from now ("2h"); the image is served on until the last client leaves.
     socket : Path or None
         Where clients connect; NAME.recording/nbd.sock unless said.
     image_format : str or None
@@ -108,7 +109,8 @@ def nbd(
             f"and --resume, or, when its clients have left,\n  snapsim record finish {folder} -o {output}"
         )
         return
-    finish_and_tell(folder, output, permute=unit, as_json=as_json)
+    with kept(folder):
+        finish_and_tell(folder, output, permute=unit, as_json=as_json)
 
 
 def folder_of(output: Path) -> Path:
