@@ -54,7 +54,7 @@ def carried_out(
     Raises
     ------
     RecordingError
-        QEMU cannot open the image, or qemu-img is missing.
+        QEMU cannot open or fill the image, or qemu-img is missing.
     """
     recording = bitmaps[0].recording
     node, image = f"{_PREFIX}{recording}", _image_of(recording, folder)
@@ -74,7 +74,10 @@ def carried_out(
         found = bitmap_extents(image)
     finally:
         withdraw(monitor, recording, folder=folder)
-    return [found[str(place)] for place in range(len(bitmaps))]
+    names = [str(place) for place in range(len(bitmaps))]
+    if not found.keys() >= set(names):  # QEMU closes it all the same, and tells nobody but its log
+        raise RecordingError(f"QEMU could not store its bitmaps in {image}: there may be no room for them")
+    return [found[name] for name in names]
 
 
 def _copied(bitmap: Bitmap, into: dict[str, str], grain: int) -> list[dict[str, object]]:

@@ -54,10 +54,20 @@ def bitmap_extents(image: Path) -> dict[str, Int64Array]:
             raise RecordingError(f"{image} is no qcow2 image with bitmaps")
         cluster_bits, capacity = struct.unpack_from(">IQ", header, 20)
         found = {}
-        for name, entry in _directory(file, struct.unpack_from(">I", header, 100)[0]):
-            if entry.flags & _IN_USE:
-                raise RecordingError(f"the bitmap {name} in {image} was not stored whole")
-            found[name] = _extents(file, entry, 1 << cluster_bits, capacity)
+        try:
+            for name, entry in _directory(file, struct.unpack_from(">I", header, 100)[0]):
+                if entry.flags & _IN_USE:
+                    raise RecordingError(f"the bitmap {name} in {image} was not stored whole")
+                found[name] = _extents(file, entry, 1 << cluster_bits, capacity)
+        except EOFError:
+            raise RecordingError(f"{image} was not stored whole") from None
+    return found
+
+
+def _read(file: BinaryIO, size: int) -> bytes:
+    found = file.read(size)
+    if len(found) < size:
+        raise EOFError
     return found
 
 
@@ -65,18 +75,18 @@ def _directory(file: BinaryIO, header_length: int) -> list[tuple[str, _Entry]]:
     file.seek(header_length)
     kind = None
     while kind != _EXTENSION:
-        kind, length = struct.unpack(">II", file.read(8))
+        kind, length = struct.unpack(">II", _read(file, 8))
         if kind == 0:
             return []
-        data = file.read(-(-length // 8) * 8)
+        data = _read(file, -(-length // 8) * 8)
     count, _, _, offset = struct.unpack_from(">IIQQ", data)
     file.seek(offset)
     entries = []
     for _ in range(count):
-        head = file.read(24)
+        head = _read(file, 24)
         table_offset, table_size, flags, _, bits, name_size, extra = struct.unpack(">QIIBBHI", head)
         file.seek(extra, 1)
-        name = file.read(name_size).decode()
+        name = _read(file, name_size).decode()
         file.seek(-(24 + extra + name_size) % 8, 1)
         entries.append((name, _Entry(table_offset, table_size, flags, bits)))
     return entries
@@ -84,14 +94,14 @@ def _directory(file: BinaryIO, header_length: int) -> list[tuple[str, _Entry]]:
 
 def _extents(file: BinaryIO, entry: _Entry, cluster: int, capacity: int) -> Int64Array:
     file.seek(entry.table_offset)
-    table = np.frombuffer(file.read(8 * entry.table_size), ">u8")
+    table = np.frombuffer(_read(file, 8 * entry.table_size), ">u8")
     parts = [np.empty((0, 2), np.int64)]
     for place in np.flatnonzero(table).tolist():  # a cluster that is all zeroes is not stored
         value = int(table[place])
         first = place * cluster * 8
         if offset := value & _OFFSET:
             file.seek(offset)
-            bits = np.unpackbits(np.frombuffer(file.read(cluster), np.uint8), bitorder="little")
+            bits = np.unpackbits(np.frombuffer(_read(file, cluster), np.uint8), bitorder="little")
             edges = np.flatnonzero(np.diff(bits.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
         else:
             edges = np.array([[0, cluster * 8]] if value & _ALL_ONES else [], np.int64).reshape(-1, 2)

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,30 @@ def test_intervals_that_cannot_be_read_wait_in_qemu(running, monitor, tmp_path):
     seen = [grains(extents) for extents in recorder.log.changes()]
     assert seen == [*(grains([(o, n) for _, o, n in part]) for part in written), set()]
     assert not list(folder.iterdir())
+
+
+def test_bitmaps_that_qemu_could_not_store_wait(running, monitor, tmp_path, monkeypatch):
+    """A full disk: QEMU closes the image without them, and says so in its own log only."""
+    recorder = started(monitor, tmp_path)
+    running.io("write 0 4k")
+    execute = monitor.execute
+
+    def losing(command, /, **arguments):
+        if command == "blockdev-del":
+            with suppress(CommandRefusedError):  # after the image was closed there is none
+                execute("block-dirty-bitmap-remove", node=arguments["node_name"], name="0")
+        return execute(command, **arguments)
+
+    monkeypatch.setattr(monitor, "execute", losing)
+    assert recorder.sample()
+    assert "could not store its bitmaps" in recorder.trouble
+    monkeypatch.undo()
+    running.io("write 8M 4k")
+    assert recorder.sample()
+    assert recorder.trouble is None
+    recorder.end("enough")
+    recorder.close()
+    assert [grains(extents) for extents in recorder.log.changes()] == [{0}, {128}]
 
 
 def test_a_disk_that_is_full_while_several_intervals_are_stored(running, monitor, tmp_path, monkeypatch):

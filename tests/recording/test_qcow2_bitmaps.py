@@ -96,3 +96,24 @@ def test_what_cannot_be_read(tmp_path):
     file.write_bytes(raw)
     with pytest.raises(RecordingError, match=r"the bitmap small .* was not stored whole"):
         bitmap_extents(file)
+
+
+@pytest.mark.parametrize("kept", [110, 0x10000, 0x10000 + 20])
+def test_an_image_that_a_full_disk_cut_off(tmp_path, kept):
+    """The header's extensions, then the table and the bits, which QEMU stores after it, are not there."""
+    file = stored(tmp_path, GIB, [(0, 512), (GIB - 512, 512)], small=512)
+    assert file.stat().st_size > kept
+    with file.open("r+b") as cut:
+        cut.truncate(kept)
+    with pytest.raises(RecordingError, match=r"d.qcow2 was not stored whole"):
+        bitmap_extents(file)
+
+
+def test_bits_that_end_with_the_file_too_early(tmp_path):
+    file = stored(tmp_path, 1 << 20, [(0, 512)], small=512)
+    raw = bytearray(file.read_bytes())
+    (table,) = struct.unpack_from(">Q", raw, directory_of(raw))
+    struct.pack_into(">Q", raw, table, len(raw) - len(raw) % 512)
+    file.write_bytes(raw + bytes(512))
+    with pytest.raises(RecordingError, match=r"d.qcow2 was not stored whole"):
+        bitmap_extents(file)
