@@ -326,6 +326,53 @@ def test_a_bitmap_that_somebody_removed(running, monitor, tmp_path):
         to_trace(recorder.log)
 
 
+def test_a_clock_that_steps_back(running, monitor, tmp_path, monkeypatch):
+    recorder = started(monitor, tmp_path)
+    began = recorder.log.instants[0]
+    for seconds, place in ((-3600, "0"), (-7200, "8M")):
+        monkeypatch.setattr(time, "time_ns", lambda now=began + seconds * 10**9: now)
+        running.io(f"write {place} 4k")
+        assert recorder.sample()
+    recorder.end("enough")
+    recorder.close()
+    assert recorder.log.instants == [began, began + 1, began + 2]
+    assert [grains(extents) for extents in recorder.log.changes()] == [{0}, {128}]
+
+
+def test_a_recording_beside_another_of_the_same_disk_is_taken_up_alone(running, monitor, tmp_path):
+    first = started(monitor, tmp_path)
+    (tmp_path / "other").mkdir()
+    other = started(monitor, tmp_path / "other")
+    running.io("write 0 4k")
+    first.close()
+    again = BitmapRecorder.resume(monitor, tmp_path / "one.recording")
+    running.io("write 8M 4k")
+    again.sample()
+    again.end("enough")
+    again.close()
+    other.sample()
+    other.end("enough")
+    other.close()
+    assert [grains(extents) for extents in again.log.changes()] == [{0, 128}]
+    assert [grains(extents) for extents in other.log.changes()] == [{0, 128}]
+    assert not running.bitmaps()
+
+
+def test_a_folder_for_temporary_files_that_is_open_to_others(running, monitor, tmp_path):
+    recorder = started(monitor, tmp_path)
+    folder = Path(tempfile.gettempdir()) / f"snapsim-{recorder.log.about['recording']}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    (folder / "theirs").touch()
+    assert recorder.sample()
+    assert "belongs to somebody else, or is open to others" in recorder.trouble
+    (folder / "theirs").unlink()
+    assert recorder.sample()
+    assert recorder.trouble is None
+    recorder.end("enough")
+    recorder.close()
+
+
 def test_two_recorders_at_one_recording(running, monitor, tmp_path):
     recorder = started(monitor, tmp_path)
     with pytest.raises(RecordingError, match="by another process"):
