@@ -25,6 +25,7 @@ from snapsim.recording.block_devices import BlockDevice, debugfs_for_tracing
 from snapsim.recording.folder import alone, read_state, write_state
 from snapsim.recording.interrupts import Stop
 from snapsim.recording.segments import Segments
+from snapsim.traces.atomic import replacing
 from snapsim.traces.formats import open_trace
 from snapsim.traces.privacy import permuted
 from snapsim.traces.source import Progress
@@ -99,6 +100,8 @@ def prepare(device: BlockDevice, folder: Path, *, action: str | None = None) -> 
         The device cannot be traced, or is traced already.
     UsageError
         The action is unknown, the device never sees it, or the folder exists.
+    StoreError
+        The folder cannot be written.
     """
     if action is not None and action not in ACTIONS:
         raise UsageError(f"action={action!r} is unknown: choose from {', '.join(ACTIONS)}")
@@ -109,22 +112,18 @@ def prepare(device: BlockDevice, folder: Path, *, action: str | None = None) -> 
     debugfs = debugfs_for_tracing(device)
     if folder.exists():
         raise UsageError(f"{folder} exists: finish that recording first, or choose another name")
-    try:
-        folder.mkdir(mode=0o700)
-    except OSError as error:
-        raise RecordingError(f"{folder} cannot be made: {error.strerror or error}") from None
-    write_state(
-        folder,
-        {
-            "kind": KIND,
-            "device": asdict(device) | {"path": str(device.path)},
-            "action": action or ("sent" if device.queues else "queued"),
-            "started": datetime.now(UTC).isoformat(timespec="microseconds"),
-            "seconds": None,
-            "dropped": 0,
-            "torn": 0,
-        },
-    )
+    state = {
+        "kind": KIND,
+        "device": asdict(device) | {"path": str(device.path)},
+        "action": action or ("sent" if device.queues else "queued"),
+        "started": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "seconds": None,
+        "dropped": 0,
+        "torn": 0,
+    }
+    with replacing(folder.absolute()) as place:
+        (place / folder.name).mkdir(mode=0o700)
+        write_state(place / folder.name, state)
     return debugfs
 
 

@@ -74,6 +74,8 @@ def prepare(
         The image or the folder cannot be used so.
     RecordingError
         A program is missing, or the image cannot be looked at.
+    StoreError
+        The folder cannot be written.
     """
     if not image.exists():
         msg = f"there is no image {image}"
@@ -116,14 +118,10 @@ def prepare(
         "connected": 0,
         "over": False,
     }
-    try:
-        with replacing(folder) as place:
-            (place / folder.name).mkdir()
-            (place / folder.name / MAP).write_text(json.dumps(extents))
-            write_state(place / folder.name, state)
-    except OSError as error:
-        msg = f"{folder} cannot be made: {error.strerror or error}"
-        raise RecordingError(msg) from None
+    with replacing(folder) as place:
+        (place / folder.name).mkdir()
+        (place / folder.name / MAP).write_text(json.dumps(extents))
+        write_state(place / folder.name, state)
 
 
 def agree(

@@ -2,6 +2,7 @@
 blktrace sends the same records, and obeys the same signals."""
 
 import os
+import resource
 import signal
 import struct
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 import zstandard
 
 import snapsim as ss
-from snapsim.errors import RecordingError, UsageError
+from snapsim.errors import RecordingError, StoreError, UsageError
 from snapsim.recording import block_devices
 from snapsim.recording.blktrace import finish, prepare, record
 from snapsim.recording.block_devices import BlockDevice, carries, debugfs_for_tracing, described, find
@@ -117,6 +118,18 @@ STREAM = (
     + event(D | READ, 1800, 128, 512, payload=bytes(8))
     + event(D | WRITE | DISCARD, 3000, 256, 65536)
 )
+
+
+def test_a_full_disk_leaves_no_folder(allowed, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(StoreError, match=r"a\.recording cannot be written: File too large"):
+            prepare(DISK, tmp_path / "a.recording")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+    assert prepare(DISK, tmp_path / "a.recording") == allowed
 
 
 @pytest.mark.parametrize("piece", [1, 47, 1000])
